@@ -97,4 +97,5 @@ def test_structure_factors_agree_with_a_sum_over_gemmi_operations() -> None:
             factor *= np.exp(-8 * np.pi**2 * site.u_iso_angstrom2 * s2)
             total += factor * sum(np.exp(2j * np.pi * np.dot(h, op.apply_to_xyz(list(site.fract)))) for op in group)
         expected.append(total)
-    np.testing.assert_allclose(structure_factors(crystal=crystal, hkl=hkl), expected, atol=1e-5)  # gemmi sums f in 32 bit
+    # gemmi sums f in 32 bit
+    np.testing.assert_allclose(structure_factors(crystal=crystal, hkl=hkl), expected, atol=1e-5)
