@@ -1,0 +1,290 @@
+"""The scenario as a strict value: every key that a TOML file may hold, its unit, and its bounds.
+
+Unknown keys, wrong types, NaN and infinities are refused; bounds are those of instruments and particles that exist,
+with a margin. ``scenarios.load`` turns a refusal into one sentence.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+
+MAX_FRAMES = 2000
+MAX_PIXELS = 4096 * 4096
+FORMULA = r"([A-Z][a-z]?[0-9]*(\.[0-9]+)?\s*)+"
+
+Text = Annotated[str, StringConstraints(max_length=400)]
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._, ()-]{0,63}$")]
+Formula = Annotated[str, StringConstraints(pattern=rf"^{FORMULA}$", max_length=80)]
+Angle = Annotated[float, Field(ge=-360.0, le=360.0)]
+Percent = Annotated[float, Field(ge=0.0, le=100.0)]
+ElementSymbol = Annotated[str, StringConstraints(pattern="^[A-Z][a-z]?$")]
+DisplacementU = Annotated[float, Field(ge=0, le=0.5)]
+Vector3 = Annotated[tuple[float, float, float], Field(strict=False)]
+
+
+class Strict(BaseModel):
+    """Frozen; unknown keys, lax types and non-finite numbers are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class StudyBlock(Strict):
+    """Published numbers of one column of the study's tables, on the keys of ``summary.json``."""
+
+    reflections_all: int | None = Field(default=None, ge=0)
+    reflections_obs: int | None = Field(default=None, ge=0)
+    parameters: int | None = Field(default=None, ge=0)
+    r_obs_percent: Percent | None = None
+    r_all_percent: Percent | None = None
+    wr_all_percent: Percent | None = None
+    gof_obs: float | None = Field(default=None, ge=0, le=1000)
+    mean_distance_angstrom: float | None = Field(default=None, ge=0, le=10)
+    max_distance_angstrom: float | None = Field(default=None, ge=0, le=10)
+    occupancies: dict[str, Annotated[float, Field(ge=0, le=1)]] | None = None
+
+
+class StudyData(Strict):
+    """Published numbers about the averaged data."""
+
+    completeness_percent: Percent | None = None
+    redundancy: float | None = Field(default=None, ge=0, le=10000)
+    r_int_percent: Percent | None = None
+    averaged_all: int | None = Field(default=None, ge=0)
+    averaged_obs: int | None = Field(default=None, ge=0)
+
+
+class StudyTreatment(Strict):
+    """Table 3: R(obs) in percent by how the same data are treated."""
+
+    averaged_kinematical: Percent | None = None
+    non_averaged_kinematical: Percent | None = None
+    frame_based_kinematical: Percent | None = None
+    frame_based_dynamical: Percent | None = None
+
+
+class Study(Strict):
+    """The row of the study that the scenario stands beside."""
+
+    row: Text
+    source: Text = "ACS Nano 2025, 19, 20599"
+    data: StudyData = StudyData()
+    kinematical: StudyBlock = StudyBlock()
+    dynamical: StudyBlock = StudyBlock()
+    treatment: StudyTreatment = StudyTreatment()
+
+
+class Material(Strict):
+    """The true crystal, and what a laboratory knows of it (the composition).
+
+    ``cif`` is relative to the file that names it. ``u_scale`` multiplies every displacement parameter of the CIF,
+    ``u_iso_angstrom2`` then replaces those of the elements that it names (cold stages).
+    """
+
+    name: Name
+    cif: Annotated[str, StringConstraints(min_length=1, max_length=400)]
+    composition: Formula
+    expect_formula: Formula | None = None
+    temperature_k: float = Field(default=293.0, ge=1, le=2000)
+    u_scale: float = Field(default=1.0, ge=0.05, le=20)
+    u_iso_angstrom2: dict[ElementSymbol, DisplacementU] = Field(default_factory=dict)
+
+
+class ParticleTable(Strict):
+    """Shape and how it sits on the support at tilt 0."""
+
+    shape: Literal["sphere", "ellipsoid", "rod", "box"]
+    size_nm: Vector3
+    axis_uvw: Vector3 = (0.0, 0.0, 1.0)
+    mounting: Literal["random", "lying", "fixed"] = "random"
+    mounting_euler_deg: Annotated[tuple[Angle, Angle, Angle], Field(strict=False)] = (0.0, 0.0, 0.0)  # z, x, z
+    mosaicity_deg: float = Field(default=0.0, ge=0, le=5)
+
+    @field_validator("size_nm")
+    @classmethod
+    def _sizes(cls, value: tuple[float, float, float]) -> tuple[float, float, float]:
+        if not all(0.5 <= v <= 500 for v in value):
+            raise ValueError("each size must lie between 0.5 and 500 nm")
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.shape == "sphere" and len(set(self.size_nm)) != 1:
+            raise ValueError("a sphere has three equal sizes")
+        if self.shape == "rod" and self.size_nm[0] != self.size_nm[1]:
+            raise ValueError("a rod has size_nm = [diameter, diameter, length]")
+        if not any(self.axis_uvw) or max(map(abs, self.axis_uvw)) > 100:
+            raise ValueError("axis_uvw must be a direction with components between -100 and 100, not [0, 0, 0]")
+        return self
+
+
+class MembraneTable(Strict):
+    """Amorphous support under the whole beam."""
+
+    material: Literal["carbon", "ice", "none"] = "carbon"
+    thickness_nm: float = Field(default=0.0, ge=0, le=500)
+
+
+class BeamTable(Strict):
+    """Illumination at the specimen."""
+
+    energy_kev: float = Field(ge=40, le=1250)
+    diameter_nm: float = Field(ge=1, le=10000)
+    flux_e_per_angstrom2_s: float = Field(ge=1e-6, le=1e7)
+    convergence_mrad: float = Field(default=0.0, ge=0, le=20)
+    profile: Literal["top_hat", "gaussian"] = "top_hat"
+
+
+class DetectorTable(Strict):
+    """Hybrid-pixel detector."""
+
+    name: Name
+    fast_px: int = Field(ge=32, le=4096)
+    slow_px: int = Field(ge=32, le=4096)
+    pixel_size_um: float = Field(ge=1, le=1000)
+    counts_per_electron: float = Field(default=1.0, ge=0.05, le=50)
+    psf_fwhm_px: float = Field(default=0.0, ge=0, le=20)
+    quantum_efficiency: float = Field(default=1.0, gt=0, le=1)
+    counter_max: int = Field(default=65535, ge=255, le=2**31 - 1)
+    dead_time_ns: float = Field(default=0.0, ge=0, le=1e6)
+    dead_pixel_fraction: float = Field(default=0.0, ge=0, le=0.2)
+    flat_field_sd: float = Field(default=0.0, ge=0, le=0.5)
+    gap_px: int = Field(default=0, ge=0, le=64)
+
+
+class ProjectionTable(Strict):
+    """Nominal projection; an absent centre is the middle of the detector."""
+
+    camera_length_mm: float = Field(ge=10, le=10000)
+    tilt_axis_deg: Angle
+    centre_fast_px: float | None = Field(default=None, ge=0, le=4096)
+    centre_slow_px: float | None = Field(default=None, ge=0, le=4096)
+
+
+class Instrument(Strict):
+    """The microscope as its operator believes it to be."""
+
+    name: Name
+    beam: BeamTable
+    detector: DetectorTable
+    projection: ProjectionTable
+    max_tilt_deg: float = Field(default=75.0, ge=1, le=90)
+    rotation_speed_deg_s: float = Field(default=10.0, gt=0, le=100)
+    tracked: bool = False
+
+
+class Actual(Strict):
+    """How the real instrument differs from the nominal one; hidden from the pipeline."""
+
+    camera_length_percent: float = Field(default=0.0, ge=-20, le=20)
+    ellipse_percent: float = Field(default=0.0, ge=0, le=10)
+    ellipse_azimuth_deg: Angle = 0.0
+    tilt_axis_offset_deg: float = Field(default=0.0, ge=-90, le=90)
+    centre_offset_px: Annotated[
+        tuple[Annotated[float, Field(ge=-200, le=200)], Annotated[float, Field(ge=-200, le=200)]], Field(strict=False)
+    ] = (0.0, 0.0)
+    centre_drift_px: float = Field(default=0.0, ge=0, le=100)
+    orientation_jitter_deg: float = Field(default=0.0, ge=0, le=5)
+    position_drift_nm: float = Field(default=0.0, ge=0, le=1000)
+    position_runout_nm: float = Field(default=0.0, ge=0, le=1000)
+    intensity_sd_percent: float = Field(default=0.0, ge=0, le=50)
+
+
+class Acquisition(Strict):
+    """The tilt series as planned."""
+
+    mode: Literal["precession", "continuous", "stills", "serial"]
+    start_deg: float = Field(ge=-90, le=90)
+    stop_deg: float = Field(ge=-90, le=90)
+    step_deg: float = Field(gt=0, le=30)
+    exposure_s: float = Field(gt=0, le=3600)
+    precession_deg: float = Field(default=0.0, ge=0, le=5)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.start_deg == self.stop_deg:
+            raise ValueError("start_deg and stop_deg must differ")
+        if (self.mode == "precession") != (self.precession_deg > 0):
+            raise ValueError('precession_deg must be above 0 in mode "precession" and 0 in every other mode')
+        if self.frame_count > MAX_FRAMES:
+            raise ValueError(f"the plan has {self.frame_count} frames, allowed are at most {MAX_FRAMES}")
+        return self
+
+    @property
+    def frame_count(self) -> int:
+        """Stepwise series count both ends, a continuous one the intervals."""
+        steps = int(abs(self.stop_deg - self.start_deg) / self.step_deg + 1e-6)
+        return max(1, steps if self.mode == "continuous" else steps + 1)
+
+
+class EngineTable(Strict):
+    """How the frames are made. ``g_max_per_angstrom`` limits what lands on the detector."""
+
+    kind: Literal["bloch", "kinematical"] = "bloch"
+    g_max_per_angstrom: float = Field(default=2.0, ge=0.3, le=5)
+    s_max_per_angstrom: float = Field(default=0.02, ge=1e-4, le=0.5)
+    azimuth_steps: int = Field(default=64, ge=1, le=1024)
+    rotation_steps: int = Field(default=16, ge=1, le=1024)
+    thickness_nodes: int = Field(default=9, ge=2, le=200)
+    absorption: bool = True
+    precision: Literal["single", "double"] = "single"
+
+
+class ReductionTable(Strict):
+    """Options of the data reduction."""
+
+    g_max_per_angstrom: float | None = Field(default=None, ge=0.3, le=5)
+
+
+class SolutionTable(Strict):
+    """Options of charge flipping."""
+
+    enabled: bool = True
+    starts: int = Field(default=8, ge=1, le=1000)
+
+
+class RefinementTable(Strict):
+    """Which refinements are made, and how far the dynamical one reaches."""
+
+    kinematical: bool = True
+    non_averaged: bool = True
+    frame_based: bool = True
+    dynamical: bool = True
+    anisotropic: bool = False
+    g_max_per_angstrom: float = Field(default=1.6, ge=0.3, le=5)
+    s_g_max_per_angstrom: float = Field(default=0.01, ge=1e-4, le=0.5)
+    r_s_g_max: float = Field(default=0.75, gt=0, le=2)
+    azimuth_steps: int = Field(default=64, ge=1, le=1024)
+    thickness_model: Literal["sphere", "slab", "wedge", "cylinder"] = "sphere"
+    refine_orientations: bool = True
+    precision: Literal["single", "double"] = "double"
+
+
+class Scenario(Strict):
+    """One experiment, from the atoms to the refinements that are asked for."""
+
+    title: Text
+    status: Literal["ready", "planned"] = "ready"
+    status_note: Text = ""
+    seed: int = Field(default=1, ge=0, le=2**63 - 1)
+    study: Study | None = None
+    material: Material
+    particle: ParticleTable
+    membrane: MembraneTable = MembraneTable()
+    instrument: Instrument
+    actual: Actual = Actual()
+    acquisition: Acquisition
+    engine: EngineTable = EngineTable()
+    reduction: ReductionTable = ReductionTable()
+    solution: SolutionTable = SolutionTable()
+    refinement: RefinementTable = RefinementTable()
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        limit, plan = self.instrument.max_tilt_deg, self.acquisition
+        if plan.mode != "serial" and max(abs(plan.start_deg), abs(plan.stop_deg)) > limit:
+            raise ValueError(
+                f"acquisition.start_deg and acquisition.stop_deg must lie within ±{limit:g}° (instrument.max_tilt_deg)"
+            )
+        return self
