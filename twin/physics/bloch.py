@@ -1,0 +1,126 @@
+"""Many-beam amplitudes of a frame: beams, potential and propagation put together.
+
+Beams are chosen by |g| ≤ g_max and |s_g| ≤ s_max at each direction (as Dyngo's Sg_max), or for the whole frame at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from twin.model.crystal import Crystal
+from twin.physics.beams import coupled_hkl, select_beams
+from twin.physics.electrons import wavenumber_per_angstrom
+from twin.physics.ewald import excitation_errors
+from twin.physics.lattice import Floats, Ints, miller_indices
+from twin.physics.potential import PotentialTable, potential_matrix, potential_table
+from twin.physics.propagation import propagate
+
+Complex = NDArray[np.complex128]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class BlochResult:
+    """hkl (N, 3), (0, 0, 0) first; g_lab (N, 3) Å⁻¹; excitation_error (N, S) Å⁻¹; active (N, S) bool;
+    amplitudes (J, N, S) complex, |ψ|² in units of the incident flux through the slab, 0 where not active."""
+
+    hkl: Ints
+    g_lab: Floats
+    excitation_error: Floats
+    active: NDArray[np.bool_]
+    amplitudes: Complex
+
+
+def bloch_amplitudes(
+    *,
+    crystal: Crystal,
+    reciprocal_lab: ArrayLike,
+    directions: ArrayLike,
+    energy_kev: float,
+    thickness_angstrom: ArrayLike,
+    g_max_per_angstrom: float,
+    s_max_per_angstrom: float,
+    absorption: bool = False,
+    per_direction: bool = True,
+    surface_normal: ArrayLike | None = None,
+    table: PotentialTable | None = None,
+    group_size: int = 128,
+    tolerance: float | None = None,
+    dtype: DTypeLike = np.float64,
+) -> BlochResult:
+    """Amplitudes of all beams at every thickness (J,) Å and beam direction (S, 3).
+
+    reciprocal_lab: (3, 3) R·U·B, columns a*, b*, c* in the laboratory. ``table``: built here when None; build it once
+    per crystal with :func:`twin.physics.potential.potential_table` and reuse it (its absorption is then what counts).
+    per_direction: each direction has its own beams |s_g| ≤ s_max; otherwise a group shares the union of them.
+    surface_normal: (3,) unit vector of a tilted slab (thickness along it); the beam itself when None.
+    group_size: directions that share one list of beams while working; a wide rotation range is split.
+    """
+    lab = np.asarray(reciprocal_lab, dtype=np.float64)
+    all_directions = np.atleast_2d(np.asarray(directions, dtype=np.float64))
+    nodes = np.atleast_1d(np.asarray(thickness_angstrom, dtype=np.float64))
+    k = wavenumber_per_angstrom(energy_kev=energy_kev)
+    if table is None:
+        table = potential_table(
+            crystal=crystal, energy_kev=energy_kev, g_max_per_angstrom=g_max_per_angstrom, absorption=absorption
+        )
+    candidates = coupled_hkl(miller_indices(reciprocal=lab, g_max_per_angstrom=g_max_per_angstrom), crystal.hall)
+    groups = np.array_split(np.arange(len(all_directions)), -(-len(all_directions) // group_size))
+    chosen = [
+        select_beams(
+            reciprocal_lab=lab,
+            hkl=candidates,
+            directions=all_directions[columns],
+            wavenumber_per_angstrom=k,
+            g_max_per_angstrom=g_max_per_angstrom,
+            s_max_per_angstrom=s_max_per_angstrom,
+        )
+        for columns in groups
+    ]
+    union = np.unique(np.concatenate(chosen))  # candidates are sorted by length: (0, 0, 0) stays first
+    hkl = candidates[union]
+    g_lab = hkl @ lab.T
+    s = excitation_errors(g_lab=g_lab, directions=all_directions, wavenumber_per_angstrom=k)
+    active = np.abs(s) <= s_max_per_angstrom if per_direction else np.zeros(s.shape, dtype=bool)
+    amplitudes = np.zeros((nodes.size, *s.shape), dtype=_complex_of(dtype))
+    for columns, beams in zip(groups, chosen, strict=True):
+        rows = np.searchsorted(union, beams)
+        grid = np.ix_(rows, columns)
+        if not per_direction:
+            active[grid] = True
+        active[0, columns] = True
+        ratio, normal_k = _surface(surface_normal, g_lab[rows], all_directions[columns], k)
+        part = propagate(
+            potential=potential_matrix(table, hkl[rows]),
+            excitation_error=s[grid],
+            wavenumber_per_angstrom=k,
+            thickness_angstrom=nodes,
+            normal_cosine_ratio=ratio,
+            normal_wavenumber_per_angstrom=normal_k,
+            active=active[grid] if per_direction else None,
+            tolerance=tolerance,
+            dtype=dtype,
+        )
+        amplitudes[np.ix_(np.arange(nodes.size), rows, columns)] = part
+    return BlochResult(hkl=hkl, g_lab=g_lab, excitation_error=s, active=active, amplitudes=amplitudes)
+
+
+def _surface(
+    normal: ArrayLike | None, g_lab: Floats, directions: Floats, k: float
+) -> tuple[Floats | None, float | None]:
+    """(g_n / K_n (N,), K_n) for the mean direction of the group; None, None when the beam is along the normal."""
+    if normal is None:
+        return None, None
+    n = np.asarray(normal, dtype=np.float64) / np.linalg.norm(np.asarray(normal, dtype=np.float64))
+    mean = directions.mean(axis=0)
+    k_n = k * float(n @ mean) / float(np.linalg.norm(mean))
+    if k_n <= 0.05 * k:
+        raise ValueError("the surface normal must point along the beam, less than 87 degrees from it")
+    return g_lab @ n / k_n, k_n
+
+
+def _complex_of(dtype: DTypeLike) -> np.dtype[np.complexfloating]:
+    single = np.dtype(dtype) in (np.dtype(np.float32), np.dtype(np.complex64))
+    return np.dtype(np.complex64 if single else np.complex128)
