@@ -151,7 +151,7 @@ def frame(crystal: Crystal, *, lattice_only: bool = False, keep_centring: bool =
         rotations = np.rint(inverse @ group.rotations @ basis).astype(np.int64)
         translations = group.translations @ inverse.T
     found = _positions(crystal, direct)
-    orbits = [_orbit(np.linalg.solve(basis, at), rotations, translations, root) for _, at in found]
+    orbits = [_orbit(np.asarray(np.linalg.solve(basis, at), dtype=np.float64), rotations, translations, root) for _, at in found]
     cells = len(centring)
     index: NDArray[np.int64] = np.concatenate([np.full(len(o), i, dtype=np.int64) for i, o in enumerate(orbits)])
     atoms = np.concatenate(orbits)

@@ -103,7 +103,7 @@ def origin_shifts(first: Frame, second: Frame, w: Ints) -> Shifts | None:
     axes = [(rhs[k] + np.arange(abs(diagonal[k]))) / diagonal[k] if k < rank else np.zeros(1) for k in range(3)]
     y = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
     rows = np.rint(np.linalg.inv(v)).astype(np.int64)
-    return Shifts(discrete=(y @ v.T) % 1.0, free=v[:, rank:], inverse_rows=rows[rank:])
+    return Shifts(discrete=np.asarray((y @ v.T) % 1.0, dtype=np.float64), free=v[:, rank:], inverse_rows=rows[rank:])
 
 
 def distinct_matches(first: Frame, matches: Ints) -> Ints:

@@ -17,7 +17,7 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Pairing:
-    """Partners and displacements. pairs (n, 2): positions of 1 and 2; displacement (n, 3) primitive fractional u = x2 - x1."""
+    """Partners and displacements. pairs (n, 2): positions of 1 and 2; displacement (n, 3): u = x2 - x1, primitive."""
 
     cost: float
     w: Ints

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import gemmi
 import numpy as np
@@ -69,8 +69,8 @@ class Comparison:
 def compare_structures(reference: Crystal, other: Crystal, *, mode: Literal["best", "bcs"] = "best") -> Comparison:
     """Compare two structures of the same (or enantiomorphic, or group–subgroup related) symmetry.
 
-    mode "bcs": the affine-normaliser lattice match of least strain first, then the best pairing in the Euclidean
-    normaliser, however far the atoms are (up to 2.5 Å). mode "best": among lattice matches that strain about as
+    mode "bcs": the affine-normaliser match with the closest cell parameters first, then the best pairing in the
+    Euclidean normaliser, however far the atoms are (up to 2.5 Å). mode "best": among lattice matches that strain about as
     little, the map that pairs most atoms within 1 Å, then the least mean distance; unpaired positions are listed.
     When the groups differ the atoms are compared without symmetry in the lattice that both have.
     """
@@ -98,8 +98,8 @@ def _compare_plain(reference: Crystal, other: Crystal, *, mode: str) -> tuple[Fr
 
 def _same_type(hall1: str, hall2: str) -> bool:
     """Same space-group type, or the two halves of an enantiomorphic pair."""
-    groups = [gemmi.find_spacegroup_by_ops(gemmi.symops_from_hall(hall)) for hall in (hall1, hall2)]
-    if groups[0] is None or groups[1] is None:
+    groups: list[Any] = [gemmi.find_spacegroup_by_ops(gemmi.symops_from_hall(hall)) for hall in (hall1, hall2)]
+    if any(group is None for group in groups):
         return hall1 == hall2
     pairs = {76: 78, 91: 95, 92: 96, 144: 145, 151: 153, 152: 154, 169: 170, 171: 172, 178: 179, 180: 181, 212: 213}
     back = {b: a for a, b in pairs.items()}
@@ -115,11 +115,24 @@ def _maps(first: Frame, second: Frame, *, mode: str) -> list[tuple[Ints, Shifts]
     for w in distinct_matches(first, matches):
         shifts = origin_shifts(first, second, w)
         if shifts is not None:
-            found.append((lattice_strain(first.primitive, second.primitive @ np.linalg.inv(w)), w, shifts))
+            found.append((_lattice_misfit(first, second, w, mode=mode), w, shifts))
     if not found:
         return []
-    limit = min(strain for strain, _, _ in found) + STRAIN_SLACK[mode]
-    return [(w, shifts) for strain, w, shifts in found if strain <= limit]
+    limit = min(misfit for misfit, _, _ in found) + STRAIN_SLACK[mode]
+    return [(w, shifts) for misfit, w, shifts in found if misfit <= limit]
+
+
+def _lattice_misfit(first: Frame, second: Frame, w: Ints, *, mode: str) -> float:
+    """How badly W matches the lattices: the strain, or (bcs) the differences of the conventional cell parameters.
+
+    COMPSTRU ranks by cell parameters: in its published example another match has the smaller strain.
+    """
+    image = second.primitive @ np.linalg.inv(w)
+    if mode == "best":
+        return lattice_strain(first.primitive, image)
+    one = np.array(cell_of(first.conventional).parameters)
+    two = np.array(cell_of(image @ np.linalg.inv(first.basis)).parameters)
+    return float(np.linalg.norm(np.concatenate([two[:3] / one[:3] - 1.0, np.radians(two[3:] - one[3:])])))
 
 
 def _best_pairing(first: Frame, second: Frame, *, mode: str) -> Pairing | None:
