@@ -1,0 +1,317 @@
+"""The free numbers of a structure as one vector, and structure factors with their exact derivatives by it.
+
+Every site has eleven slots: x, y, z, occupancy, U_iso and the six of the tensor (U_iso or the tensor is idle). They are
+an affine function of the free vector, v = offset + matrix · p, which holds site symmetry, shared positions, composition
+and the fixed origin at once, and gives every slot a standard uncertainty from one covariance.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pipeline.refinement.constraints import (
+    TENSOR_INDICES,
+    composition_constraints,
+    coordinate_basis,
+    equivalent_isotropic,
+    equivalent_row,
+    isotropic_tensor,
+    null_space,
+    polar_directions,
+    row_reduced_basis,
+    shared_groups,
+    snap_to_site,
+    tensor_basis,
+)
+from twin.model.crystal import Crystal, Site
+from twin.physics.lattice import Floats, reciprocal_matrix
+from twin.physics.structure_factors import electron_factor
+from twin.physics.symmetry import centring_vectors, operations, primitive_operations
+
+Complexes = NDArray[np.complex128]
+OccupancyModel = Literal["fixed", "composition", "free"]
+
+SLOTS = ("x", "y", "z", "occupancy", "u_iso", "u11", "u22", "u33", "u12", "u13", "u23")
+_WIDTH = len(SLOTS)
+_CHUNK = 4_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Parametrisation:
+    """Map between a free vector p (P,) and a crystal.
+
+    matrix: (11 · sites, P); offset: (11 · sites,); start: (P,) the values that give ``crystal``; names: one a
+    parameter; stabiliser_orders: (sites,); anisotropic: (sites,) bool.
+    """
+
+    crystal: Crystal
+    matrix: Floats
+    offset: Floats
+    start: Floats
+    names: tuple[str, ...]
+    stabiliser_orders: tuple[int, ...]
+    anisotropic: tuple[bool, ...]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+def _initial_slots(site: Site, fract: Floats, crystal: Crystal, *, aniso: bool) -> Floats:
+    slots = np.zeros(_WIDTH)
+    slots[:3] = fract
+    slots[3] = site.occupancy
+    given = site.u_aniso_angstrom2
+    if not aniso:
+        slots[4] = (
+            site.u_iso_angstrom2 if given is None else equivalent_isotropic(u_aniso_angstrom2=given, cell=crystal.cell)
+        )
+    elif given is None:
+        slots[5:] = isotropic_tensor(u_iso_angstrom2=site.u_iso_angstrom2, cell=crystal.cell)
+    else:
+        slots[5:] = given
+    return slots
+
+
+def _occupancy_basis(
+    *, model: OccupancyModel, crystal: Crystal, groups: tuple[tuple[int, ...], ...], orders: tuple[int, ...]
+) -> tuple[Floats, tuple[int, ...]]:
+    count = len(crystal.sites)
+    if model == "fixed":
+        return np.zeros((count, 0)), ()
+    if model == "free":
+        return np.eye(count), tuple(range(count))
+    total = len(operations(crystal.hall))
+    multiplicity = [total / order for order in orders]
+    rows = composition_constraints(sites=crystal.sites, groups=groups, multiplicities=multiplicity)
+    return row_reduced_basis(null_space(rows))
+
+
+def _fix_origin(
+    matrix: Floats, names: list[str], crystal: Crystal, *, groups: tuple[tuple[int, ...], ...], orders: tuple[int, ...]
+) -> tuple[Floats, list[str]]:
+    """Keep the mean position (weighted by number of atoms) along every polar direction where it is."""
+    _, pivots = row_reduced_basis(polar_directions(crystal.hall))
+    if not pivots or not names:
+        return matrix, names
+    weights = np.zeros((len(pivots), matrix.shape[0]))
+    for group in groups:
+        for row, axis in enumerate(pivots):
+            weights[row, group[0] * _WIDTH + axis] = 1.0 / orders[group[0]]
+    basis, kept = row_reduced_basis(null_space(weights @ matrix))
+    return np.asarray(matrix @ basis), [names[i] for i in kept]
+
+
+def parametrise(
+    crystal: Crystal,
+    *,
+    anisotropic: bool | Iterable[str] = False,
+    occupancy: OccupancyModel = "fixed",
+    coordinates: bool = True,
+    displacements: bool = True,
+    snap_angstrom: float = 0.05,
+) -> Parametrisation:
+    """Free parameters that symmetry leaves to ``crystal``.
+
+    anisotropic: all sites, none, or the labels that get tensors. occupancy: "fixed"; "composition" (elements move
+    between the positions that they share, each position stays as filled and each element as abundant as it is); "free".
+    """
+    if not crystal.sites:
+        raise ValueError(f"model '{crystal.name}' has no atoms to refine")
+    chosen = None if isinstance(anisotropic, bool) else set(anisotropic)
+    wants = [bool(anisotropic) if chosen is None else site.label in chosen for site in crystal.sites]
+    groups = shared_groups(crystal.sites, crystal.cell)
+    count = len(crystal.sites)
+    snapped = [np.zeros(3)] * count
+    orders = [1] * count
+    blocks: list[Floats] = []
+    names: list[str] = []
+    aniso = [False] * count
+    for group in groups:
+        first = crystal.sites[group[0]]
+        fract, ops = snap_to_site(
+            fract=first.fract, hall=crystal.hall, cell=crystal.cell, tolerance_angstrom=snap_angstrom
+        )
+        tensor = any(wants[i] for i in group)
+        for i in group:
+            snapped[i], orders[i], aniso[i] = fract, len(ops), tensor
+        if coordinates:
+            basis, pivots = coordinate_basis(ops.rotations)
+            blocks.append(_spread(basis, slots=range(0, 3), group=group, count=count))
+            names += [f"{first.label}.{SLOTS[i]}" for i in pivots]
+        if displacements:
+            basis, pivots = tensor_basis(ops.rotations, crystal.cell) if tensor else (np.ones((1, 1)), (0,))
+            start = 5 if tensor else 4
+            blocks.append(_spread(basis, slots=range(start, start + len(basis)), group=group, count=count))
+            names += [f"{first.label}.{SLOTS[start + i]}" for i in pivots]
+    matrix = np.concatenate([np.zeros((count * _WIDTH, 0)), *blocks], axis=1)
+    matrix, names = _fix_origin(matrix, names, crystal, groups=groups, orders=tuple(orders))
+    basis, pivots = _occupancy_basis(model=occupancy, crystal=crystal, groups=groups, orders=tuple(orders))
+    spread = np.zeros((count * _WIDTH, basis.shape[1]))
+    spread[3::_WIDTH] = basis
+    matrix = np.concatenate([matrix, spread], axis=1)
+    names += [f"{crystal.sites[i].label}.occupancy" for i in pivots]
+    values = np.concatenate(
+        [_initial_slots(s, f, crystal, aniso=t) for s, f, t in zip(crystal.sites, snapped, aniso, strict=True)]
+    )
+    return _complete(crystal, matrix, values, names=tuple(names), orders=tuple(orders), aniso=tuple(aniso))
+
+
+def _spread(basis: Floats, *, slots: range, group: tuple[int, ...], count: int) -> Floats:
+    out = np.zeros((count * _WIDTH, basis.shape[1]))
+    for site in group:
+        out[site * _WIDTH + np.array(slots)] = basis
+    return out
+
+
+def _complete(
+    crystal: Crystal,
+    matrix: Floats,
+    values: Floats,
+    *,
+    names: tuple[str, ...],
+    orders: tuple[int, ...],
+    aniso: tuple[bool, ...],
+) -> Parametrisation:
+    slot = {f"{s.label}.{name}": i * _WIDTH + j for i, s in enumerate(crystal.sites) for j, name in enumerate(SLOTS)}
+    start = np.array([values[slot[name]] for name in names])
+    projected = matrix @ np.linalg.lstsq(matrix, values, rcond=None)[0] if len(names) else np.zeros_like(values)
+    for block in (slice(4, 5), slice(5, 11)):  # displacements obey their constraints exactly
+        for i in range(len(crystal.sites)):
+            rows = slice(i * _WIDTH + block.start, i * _WIDTH + block.stop)
+            if np.any(matrix[rows]):
+                values[rows] = projected[rows]
+    start = np.array([values[slot[name]] for name in names])
+    draft = Parametrisation(
+        crystal=crystal,
+        matrix=matrix,
+        offset=values - matrix @ start,
+        start=start,
+        names=names,
+        stabiliser_orders=orders,
+        anisotropic=aniso,
+    )
+    return replace(draft, crystal=crystal_of(draft, start))
+
+
+def slots_of(parametrisation: Parametrisation, values: ArrayLike) -> Floats:
+    """All attributes, (sites, 11), in the order of ``SLOTS``."""
+    p = np.asarray(values, dtype=np.float64)
+    return np.asarray((parametrisation.offset + parametrisation.matrix @ p).reshape(-1, _WIDTH))
+
+
+def crystal_of(parametrisation: Parametrisation, values: ArrayLike) -> Crystal:
+    """The crystal that belongs to the free vector ``values`` (P,)."""
+    crystal = parametrisation.crystal
+    sites = []
+    for site, row, tensor in zip(
+        crystal.sites, slots_of(parametrisation, values).tolist(), parametrisation.anisotropic, strict=True
+    ):
+        u = (row[5], row[6], row[7], row[8], row[9], row[10])
+        u_iso = equivalent_isotropic(u_aniso_angstrom2=u, cell=crystal.cell) if tensor else row[4]
+        sites.append(
+            replace(
+                site,
+                fract=(row[0], row[1], row[2]),
+                occupancy=row[3],
+                u_iso_angstrom2=u_iso,
+                u_aniso_angstrom2=u if tensor else None,
+            )
+        )
+    return replace(crystal, sites=tuple(sites))
+
+
+def standard_uncertainties(parametrisation: Parametrisation, covariance: ArrayLike) -> dict[str, float]:
+    """s.u. of every attribute that can vary, by name ('O1.x'), from the covariance (P, P) of the free vector.
+
+    Sites with a tensor also get the s.u. of their equivalent U_iso. Attributes that depend on a parameter that the data
+    do not determine (infinite variance) are left out.
+    """
+    cov = np.asarray(covariance, dtype=np.float64)
+    lost = ~np.isfinite(np.diag(cov))
+    cov = np.where(lost[:, None] | lost[None, :], 0.0, cov)
+    unknown = np.any(parametrisation.matrix[:, lost], axis=1)
+    variance = np.einsum("ip,pq,iq->i", parametrisation.matrix, cov, parametrisation.matrix)
+    out: dict[str, float] = {}
+    row = equivalent_row(parametrisation.crystal.cell)
+    for i, site in enumerate(parametrisation.crystal.sites):
+        for j, name in enumerate(SLOTS):
+            if np.any(parametrisation.matrix[i * _WIDTH + j]) and not unknown[i * _WIDTH + j]:
+                out[f"{site.label}.{name}"] = math.sqrt(max(0.0, float(variance[i * _WIDTH + j])))
+        if parametrisation.anisotropic[i] and not unknown[i * _WIDTH + 5 : (i + 1) * _WIDTH].any():
+            combined = row @ parametrisation.matrix[i * _WIDTH + 5 : (i + 1) * _WIDTH]
+            out[f"{site.label}.u_iso"] = math.sqrt(max(0.0, float(combined @ cov @ combined)))
+    return out
+
+
+def _quadratic_forms(scaled: Floats) -> Floats:
+    """(n, ops, 6): what multiplies (U11, U22, U33, U12, U13, U23) in hᵀ U* h, for h'_i a*_i (n, ops, 3)."""
+    terms = [(1.0 if i == j else 2.0) * scaled[..., i] * scaled[..., j] for i, j in TENSOR_INDICES]
+    return np.stack(terms, axis=-1)
+
+
+def _slot_derivatives(
+    parametrisation: Parametrisation, slots: Floats, h: Floats, *, derivatives: bool
+) -> tuple[Complexes, Complexes]:
+    """F (n,) and ∂F/∂slot (11 · sites, n) without the centring factor, for one chunk of hkl (n, 3)."""
+    crystal = parametrisation.crystal
+    ops = primitive_operations(crystal.hall)
+    b = reciprocal_matrix(crystal.cell)
+    g2 = np.sum((h @ b.T) ** 2, axis=1)
+    lengths = np.linalg.norm(b, axis=0)
+    turned = np.einsum("ni,kij->nkj", h, ops.rotations.astype(np.float64))  # (n, ops, 3)
+    shift = np.exp(2j * math.pi * (h @ ops.translations.T))  # (n, ops)
+    quadratic = _quadratic_forms(turned * lengths) if any(parametrisation.anisotropic) else np.zeros((0,))
+    total = np.zeros(len(h), dtype=np.complex128)
+    jacobian = np.zeros((len(slots) * _WIDTH if derivatives else 0, len(h)), dtype=np.complex128)
+    for i, (site, row) in enumerate(zip(crystal.sites, slots, strict=True)):
+        factor = electron_factor(site.element, 0.25 * g2) / parametrisation.stabiliser_orders[i]
+        wave = shift * np.exp(2j * math.pi * (turned @ row[:3]))
+        if parametrisation.anisotropic[i]:
+            wave = wave * np.exp(-2 * math.pi**2 * (quadratic @ row[5:]))
+        else:
+            factor = factor * np.exp(-2 * math.pi**2 * row[4] * g2)
+        bare = factor * wave.sum(axis=1)
+        total += row[3] * bare
+        if not derivatives:
+            continue
+        base = i * _WIDTH
+        jacobian[base : base + 3] = (2j * math.pi * row[3]) * factor * np.einsum("nk,nkj->jn", wave, turned)
+        jacobian[base + 3] = bare
+        if parametrisation.anisotropic[i]:
+            jacobian[base + 5 : base + 11] = (
+                -2 * math.pi**2 * row[3] * factor * np.einsum("nk,nkj->jn", wave, quadratic)
+            )
+        else:
+            jacobian[base + 4] = -2 * math.pi**2 * g2 * row[3] * bare
+    return total, jacobian
+
+
+def structure_factors_with_derivatives(
+    parametrisation: Parametrisation, *, values: ArrayLike, hkl: ArrayLike, derivatives: bool = True
+) -> tuple[Complexes, Complexes]:
+    """F(h) (n,) in Å and ∂F/∂p (P, n) for hkl (n, 3); an empty (0, n) array without ``derivatives``."""
+    h = np.asarray(hkl, dtype=np.float64).reshape(-1, 3)
+    slots = slots_of(parametrisation, values)
+    centring = np.exp(2j * math.pi * (h @ centring_vectors(parametrisation.crystal.hall).T)).sum(axis=1).real
+    step = max(16, _CHUNK // (len(primitive_operations(parametrisation.crystal.hall)) * 8))
+    factors, jacobians = [np.zeros(0, complex)], [np.zeros((len(parametrisation) if derivatives else 0, 0), complex)]
+    for begin in range(0, len(h), step):
+        part = slice(begin, begin + step)
+        f, slot_jacobian = _slot_derivatives(parametrisation, slots, h[part], derivatives=derivatives)
+        factors.append(f * centring[part])
+        rows = parametrisation.matrix.T @ slot_jacobian if derivatives else np.zeros((0, len(f)))
+        jacobians.append(rows * centring[part])
+    return np.concatenate(factors), np.concatenate(jacobians, axis=1)
+
+
+def correlation(covariance: ArrayLike) -> Floats:
+    """Correlation matrix of a covariance."""
+    cov = np.asarray(covariance, dtype=np.float64)
+    sigma = np.sqrt(np.clip(np.diag(cov), 1e-300, None))
+    return np.asarray(cov / np.outer(sigma, sigma))
