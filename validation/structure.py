@@ -43,7 +43,7 @@ def score_structure(*, reference: Crystal, other: Crystal) -> StructureScore | N
             SiteDeviation(label=s.label, element=s.element, distance_angstrom=float(s.distance_angstrom))
             for s in result.sites
         ),
-        missing_atoms=int(result.missing),
-        spurious_atoms=int(result.spurious),
+        missing_atoms=len(result.missing),
+        spurious_atoms=len(result.spurious),
         space_group_correct=bool(result.same_space_group),
     )
