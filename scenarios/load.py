@@ -62,7 +62,7 @@ def load_scenario(name_or_path: str | Path, *, overrides: Sequence[str] = ()) ->
         _apply_override(table, override, root=path.parent)
     scenario = parse_scenario(table, source=_shown(path))
     cif_path = path.parent / scenario.material.cif  # an absolute one stays as it is
-    return LoadedScenario(name=path.stem, path=path, scenario=scenario, cif_path=cif_path)
+    return LoadedScenario(name=scenario.name or path.stem, path=path, scenario=scenario, cif_path=cif_path)
 
 
 def parse_scenario(table: Mapping[str, Any], *, source: str) -> Scenario:

@@ -264,6 +264,7 @@ class RefinementTable(Strict):
 class Scenario(Strict):
     """One experiment, from the atoms to the refinements that are asked for."""
 
+    name: Name | None = None  # the file's own name when absent
     title: Text
     status: Literal["ready", "planned"] = "ready"
     status_note: Text = ""
