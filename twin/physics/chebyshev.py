@@ -136,9 +136,7 @@ def blocks(
         size = block_size or 64
         everything = np.arange(beams)
         starts = range(0, orientations, size)
-        return [
-            Block(columns=np.arange(i, min(i + size, orientations)), rows=everything, masked=False) for i in starts
-        ]
+        return [Block(columns=np.arange(i, min(i + size, orientations)), rows=everything, masked=False) for i in starts]
     best: list[Block] = []
     least = np.inf
     for size in (block_size,) if block_size else (4, 8, 16, 32, 64):

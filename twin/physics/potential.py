@@ -49,9 +49,7 @@ def potential_table(
     if not absorption and float(np.abs(values.imag).max()) <= 1e-12 * float(np.abs(values).max()):
         values = np.ascontiguousarray(values.real)
     h, k, m = (int(v) for v in limits)
-    return PotentialTable(
-        values=values, limits=(h, k, m), g_max_per_angstrom=g_max_per_angstrom, energy_kev=energy_kev
-    )
+    return PotentialTable(values=values, limits=(h, k, m), g_max_per_angstrom=g_max_per_angstrom, energy_kev=energy_kev)
 
 
 def potential_matrix(table: PotentialTable, hkl: ArrayLike) -> NDArray[Any]:

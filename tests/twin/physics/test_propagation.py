@@ -1,0 +1,136 @@
+"""The propagator against matrix exponentials, conservation laws and closed forms."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.linalg import expm
+
+from twin.physics.chebyshev import hermitian_bounds
+from twin.physics.propagation import propagate
+from twin.physics.two_beam import two_beam_intensity
+
+K = 39.87
+NODES = np.array([15.0, 120.0, 400.0])
+
+
+def random_case(kind: str, *, n: int = 70, orientations: int = 5, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    a, b, c = (rng.normal(size=(n, n)) * 0.01 for _ in range(3))
+    u = (a + a.T) / 2
+    if "complex" in kind:
+        u = u + 1j * (b - b.T) / 2
+    if "absorbing" in kind:
+        u = u + 0.3j * (c @ c.T)
+    s = rng.uniform(-0.03, 0.03, size=(n, orientations))
+    s[0] = 0.0
+    return u, s
+
+
+def exponential(u: np.ndarray, s: np.ndarray, t: float) -> np.ndarray:
+    return np.asarray(expm(1j * np.pi / K * t * (u + np.diag(2 * K * s)))[:, 0])
+
+
+@pytest.mark.parametrize("kind", ["real", "complex", "real absorbing", "complex absorbing"])
+def test_agrees_with_the_matrix_exponential(kind: str) -> None:
+    u, s = random_case(kind)
+    psi = propagate(
+        potential=u, excitation_error=s, wavenumber_per_angstrom=K, thickness_angstrom=NODES, tolerance=1e-12
+    )
+    for j, t in enumerate(NODES):
+        for i in range(s.shape[1]):
+            np.testing.assert_allclose(psi[j, :, i], exponential(u, s[:, i], t), rtol=0, atol=1e-11)
+
+
+def test_masked_beams_take_no_part() -> None:
+    u, s = random_case("complex")
+    active = np.random.default_rng(3).uniform(size=s.shape) < 0.5
+    active[0] = True
+    psi = propagate(potential=u, excitation_error=s, wavenumber_per_angstrom=K, thickness_angstrom=NODES, active=active)
+    for i in range(s.shape[1]):
+        keep = active[:, i]
+        expected = exponential(u[np.ix_(keep, keep)], s[keep, i], NODES[-1])
+        np.testing.assert_allclose(psi[-1, keep, i], expected, rtol=0, atol=1e-9)
+        assert np.all(psi[:, ~keep, i] == 0)
+
+
+def test_norm_is_conserved_without_absorption_and_lost_with_it() -> None:
+    u, s = random_case("real", n=150)
+    norm = (np.abs(propagate(
+        potential=u, excitation_error=s, wavenumber_per_angstrom=K, thickness_angstrom=NODES
+    )) ** 2).sum(axis=1)  # fmt: skip
+    np.testing.assert_allclose(norm, 1.0, atol=1e-9)
+    damped = u + 1j * 0.002 * np.eye(len(u))
+    lost = (np.abs(propagate(
+        potential=damped, excitation_error=s, wavenumber_per_angstrom=K, thickness_angstrom=NODES
+    )) ** 2).sum(axis=1)  # fmt: skip
+    expected = np.broadcast_to(np.exp(-2 * np.pi * 0.002 * NODES / K)[:, None], lost.shape)
+    np.testing.assert_allclose(lost, expected, rtol=1e-8)
+
+
+def test_single_precision_stays_within_a_millionth() -> None:
+    u, s = random_case("real", n=200)
+    kwargs = {"potential": u, "excitation_error": s, "wavenumber_per_angstrom": K, "thickness_angstrom": [100.0]}
+    full = np.abs(propagate(**kwargs)) ** 2
+    single = np.abs(propagate(**kwargs, dtype=np.float32)) ** 2
+    assert np.abs(single - full).max() < 1e-6
+    assert np.linalg.norm(single - full) / np.linalg.norm(full) < 2e-6
+
+
+def test_two_beams_match_the_closed_form() -> None:
+    u = 0.04 * np.array([[0.0, np.exp(0.7j)], [np.exp(-0.7j), 0.0]])
+    s = np.stack([np.zeros(9), np.linspace(-0.01, 0.01, 9)])
+    t = np.linspace(10.0, 2000.0, 7)
+    psi = propagate(potential=u, excitation_error=s, wavenumber_per_angstrom=K, thickness_angstrom=t)
+    expected = two_beam_intensity(
+        extinction_angstrom=K / 0.04, excitation_error=s[1][None, :], thickness_angstrom=t[:, None]
+    )
+    np.testing.assert_allclose(np.abs(psi[:, 1]) ** 2, expected, atol=1e-10)
+
+
+def test_two_slabs_make_one() -> None:
+    """Semigroup: propagating to 2t equals applying the scattering matrix of t twice."""
+    u, s = random_case("complex", n=40, orientations=1)
+    once = propagate(potential=u, excitation_error=s, wavenumber_per_angstrom=K, thickness_angstrom=[90.0, 180.0])
+    matrix = expm(1j * np.pi / K * 90.0 * (u + np.diag(2 * K * s[:, 0])))
+    np.testing.assert_allclose(matrix @ once[0, :, 0], once[1, :, 0], atol=1e-9)
+
+
+def test_surface_factors_conserve_flux_and_rescale_the_operator() -> None:
+    u, s = random_case("complex")
+    ratio = np.random.default_rng(5).uniform(-0.05, 0.05, size=len(u))
+    ratio[0] = 0.0
+    psi = propagate(
+        potential=u, excitation_error=s, wavenumber_per_angstrom=K, thickness_angstrom=NODES,
+        normal_cosine_ratio=ratio, normal_wavenumber_per_angstrom=0.9 * K,
+    )  # fmt: skip
+    np.testing.assert_allclose((np.abs(psi) ** 2).sum(axis=1), 1.0, atol=1e-9)
+    root = 1 / np.sqrt(1 + ratio)
+    a = (u + np.diag(2 * K * s[:, 0])) * np.outer(root, root)
+    expected = expm(1j * np.pi / (0.9 * K) * NODES[1] * a)[:, 0]
+    np.testing.assert_allclose(psi[1, :, 0], expected, atol=1e-9)
+
+
+def test_rows_pick_beams() -> None:
+    u, s = random_case("real")
+    kwargs = {"potential": u, "excitation_error": s, "wavenumber_per_angstrom": K, "thickness_angstrom": NODES}
+    everything = propagate(**kwargs)
+    np.testing.assert_allclose(propagate(**kwargs, rows=[5, 0, 17]), everything[:, [5, 0, 17]], atol=1e-13)
+
+
+@pytest.mark.parametrize("n", [40, 300])
+def test_bounds_enclose_the_spectrum(n: int) -> None:
+    for seed in range(5):
+        u, _ = random_case("complex", n=n, seed=seed)
+        values = np.linalg.eigvalsh(u)
+        low, high = hermitian_bounds(u)
+        assert low <= values[0] + 1e-12
+        assert high >= values[-1] - 1e-12
+        assert high - low < 2.0 * (values[-1] - values[0])
+
+
+def test_shapes_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(ValueError, match="square"):
+        propagate(
+            potential=np.eye(3), excitation_error=np.zeros((4, 1)), wavenumber_per_angstrom=K, thickness_angstrom=[1.0]
+        )
