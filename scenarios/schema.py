@@ -11,7 +11,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 MAX_FRAMES = 2000
-MAX_PIXELS = 4096 * 4096
+MAX_PIXELS = 1_000_000_000  # of a whole series: 4 GB of expected frames
 FORMULA = r"([A-Z][a-z]?[0-9]*(\.[0-9]+)?\s*)+"
 
 Text = Annotated[str, StringConstraints(max_length=400)]
@@ -21,6 +21,7 @@ Angle = Annotated[float, Field(ge=-360.0, le=360.0)]
 Percent = Annotated[float, Field(ge=0.0, le=100.0)]
 ElementSymbol = Annotated[str, StringConstraints(pattern="^[A-Z][a-z]?$")]
 DisplacementU = Annotated[float, Field(ge=0, le=0.5)]
+Size = Annotated[float, Field(gt=0, le=1000)]
 Vector3 = Annotated[tuple[float, float, float], Field(strict=False)]
 
 
@@ -255,10 +256,13 @@ class RefinementTable(Strict):
     g_max_per_angstrom: float = Field(default=1.6, ge=0.3, le=5)
     s_g_max_per_angstrom: float = Field(default=0.01, ge=1e-4, le=0.5)
     r_s_g_max: float = Field(default=0.75, gt=0, le=2)
-    azimuth_steps: int = Field(default=64, ge=1, le=1024)
+    steps: int = Field(default=64, ge=1, le=1024)  # azimuths of the cone, or parts of the rotation range
     thickness_model: Literal["sphere", "slab", "wedge", "cylinder"] = "sphere"
+    thickness_scan_nm: Annotated[tuple[Size, Size], Field(strict=False)] = (2.0, 60.0)
     refine_orientations: bool = True
-    precision: Literal["single", "double"] = "double"
+    occupancies: Literal["fixed", "composition", "free"] = "fixed"
+    max_cycles: int = Field(default=20, ge=1, le=200)
+    precision: Literal["single", "double"] = "single"
 
 
 class Scenario(Strict):
@@ -288,4 +292,7 @@ class Scenario(Strict):
             raise ValueError(
                 f"acquisition.start_deg and acquisition.stop_deg must lie within ±{limit:g}° (instrument.max_tilt_deg)"
             )
+        pixels = plan.frame_count * self.instrument.detector.fast_px * self.instrument.detector.slow_px
+        if pixels > MAX_PIXELS:
+            raise ValueError(f"the series would have {pixels:.1e} pixels, allowed are at most {MAX_PIXELS:.1e}")
         return self

@@ -1,0 +1,231 @@
+"""The command ``edtwin``. Libraries that take long to load are loaded by the command that needs them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")  # parallel work is one process a core; results do not depend on their number
+
+import typer
+
+from twin.files.errors import InputError
+
+if TYPE_CHECKING:
+    from scenarios.run import RunResult
+
+_USAGE = typer.BadParameter.__mro__[2]  # ClickException, wherever this version of typer keeps it
+BAD_INPUT, STAGE_FAILED, ENVIRONMENT, INTERRUPTED = 2, 3, 4, 130
+
+app = typer.Typer(
+    name="edtwin",
+    help="Digital twin of three-dimensional electron diffraction on nanoparticles.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Sets = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the scenario.")]
+Out = Annotated[Path | None, typer.Option("-o", "--out", metavar="DIR", help="Run folder; runs/NAME by default.")]
+Workers = Annotated[int, typer.Option("--workers", min=1, max=256, help="Processes to work with.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue what is in the folder; finished stages are kept.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Empty a run folder and start again.")]
+Target = Annotated[str, typer.Argument(metavar="DIR|SCENARIO", help="A run folder, a library scenario, or a TOML file.")]
+
+
+@app.callback(invoke_without_command=True)
+def _bare(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@app.command(name="list")
+def list_scenarios() -> None:
+    """List the scenarios of the library."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from scenarios.load import library_names, load_scenario
+
+    table = Table(box=None, pad_edge=False)
+    for heading in ("scenario", "frames", "status", "title"):
+        table.add_column(heading, overflow="fold")
+    for name in library_names():
+        scenario = load_scenario(name).scenario
+        serial = scenario.acquisition.mode == "serial"
+        status = "ready" if scenario.status == "ready" else "not built yet"
+        table.add_row(name, "-" if serial else str(scenario.acquisition.frame_count), status, scenario.title)
+    Console().print(table)
+
+
+@app.command()
+def show(name: Annotated[str, typer.Argument(metavar="SCENARIO")], sets: Sets = None) -> None:
+    """Show a scenario with every key as it would be used."""
+    from scenarios.load import load_scenario
+    from scenarios.toml import scenario_toml
+
+    loaded = load_scenario(name, overrides=sets or ())
+    typer.echo(scenario_toml(loaded.scenario, name=loaded.name, cif=str(loaded.cif_path)), nl=False)
+
+
+@app.command()
+def run(
+    scenario: Annotated[str, typer.Argument(metavar="SCENARIO")],
+    out: Out = None,
+    sets: Sets = None,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+    workers: Workers = 1,
+) -> None:
+    """Run a scenario from its atoms to the refined structure and its comparison with the truth."""
+    result = _run_scenario(scenario, out=out, sets=sets or (), resume=resume, overwrite=overwrite, workers=workers)
+    _print_summary(result.folder.path, result.summary)
+    _end(result)
+
+
+@app.command()
+def simulate(
+    target: Target, out: Out = None, sets: Sets = None, overwrite: Overwrite = False, workers: Workers = 1
+) -> None:
+    """Make the frames: the truth, its exposures, and the series that the virtual microscope records."""
+    _part(target, ("simulate", "acquire"), out=out, sets=sets or (), overwrite=overwrite, workers=workers)
+
+
+@app.command()
+def reduce(
+    target: Target, out: Out = None, sets: Sets = None, overwrite: Overwrite = False, workers: Workers = 1
+) -> None:
+    """Reduce the frames of a run folder to reflections."""
+    _part(target, ("reduce",), out=out, sets=sets or (), overwrite=overwrite, workers=workers)
+
+
+@app.command()
+def solve(
+    target: Target, out: Out = None, sets: Sets = None, overwrite: Overwrite = False, workers: Workers = 1
+) -> None:
+    """Solve the structure from the reflections of a run folder."""
+    _part(target, ("solve",), out=out, sets=sets or (), overwrite=overwrite, workers=workers)
+
+
+@app.command()
+def refine(
+    target: Target, out: Out = None, sets: Sets = None, overwrite: Overwrite = False, workers: Workers = 1
+) -> None:
+    """Refine the solution of a run folder, kinematically and dynamically."""
+    stages = ("refine_kinematical", "refine_dynamical")
+    _part(target, stages, out=out, sets=sets or (), overwrite=overwrite, workers=workers)
+
+
+@app.command()
+def report(directory: Annotated[Path, typer.Argument(metavar="DIR")]) -> None:
+    """Write summary.json and report.html of a run folder again."""
+    from scenarios.run import summarise_folder
+
+    _print_summary(directory, summarise_folder(directory))
+
+
+@app.command()
+def compare(
+    reference: Annotated[Path, typer.Argument(metavar="A.cif")], other: Annotated[Path, typer.Argument(metavar="B.cif")]
+) -> None:
+    """Distances between the atoms of two structures after origin, setting and hand are matched."""
+    from scenarios.comparison import comparison_table
+
+    _console().print(comparison_table(reference, other))
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Entry point: errors are one sentence, exit codes 0, 2 (input), 3 (a stage gave up), 4 (machine), 130 (Ctrl-C)."""
+    signal.signal(signal.SIGTERM, _terminated)
+    sys.exit(_guarded(lambda: app(args=arguments, standalone_mode=False)))
+
+
+def _guarded(command: Callable[[], Any]) -> int:
+    try:
+        code = command()
+    except InputError as error:
+        return _complain(str(error), BAD_INPUT)
+    except _USAGE as error:
+        return _complain(f"{error.format_message()} (edtwin --help says more)", BAD_INPUT)
+    except (KeyboardInterrupt, typer.Abort):
+        return _complain("interrupted; --resume continues where it stopped", INTERRUPTED)
+    except typer.Exit as error:
+        return int(error.exit_code)
+    except (OSError, MemoryError) as error:
+        return _complain(f"the machine refused: {error or type(error).__name__}", ENVIRONMENT)
+    return code if isinstance(code, int) else 0
+
+
+def _complain(sentence: str, code: int) -> int:
+    typer.echo(f"edtwin: {' '.join(sentence.split())}", err=True)
+    return code
+
+
+def _terminated(signum: int, frame: object) -> NoReturn:
+    sys.exit(128 + signum)
+
+
+def _run_scenario(
+    scenario: str, *, out: Path | None, sets: Sequence[str], resume: bool, overwrite: bool, workers: int, **parts: Any
+) -> RunResult:
+    from scenarios.load import load_scenario
+    from scenarios.progress import Bars
+    from scenarios.run import refuse_planned, run_scenario
+
+    loaded = load_scenario(scenario, overrides=sets)
+    refuse_planned(loaded)
+    path = out if out is not None else Path("runs") / loaded.name
+    with Bars(_console()).shown() as progress:
+        return run_scenario(
+            loaded, path=path, progress=progress, workers=workers, resume=resume, overwrite=overwrite, **parts
+        )
+
+
+def _part(
+    target: str, stages: tuple[str, ...], *, out: Path | None, sets: Sequence[str], overwrite: bool, workers: int
+) -> None:
+    """One stage of a run folder, or a scenario up to and with this stage."""
+    from scenarios.progress import Bars
+    from scenarios.run import ORDER, run_in_folder
+
+    if Path(target).is_dir():
+        if out is not None:
+            raise InputError("-o is for scenarios; a run folder is worked on where it is")
+        with Bars(_console()).shown() as progress:
+            result = run_in_folder(Path(target), progress=progress, workers=workers, stages=stages, overrides=sets)
+    else:
+        upto = ORDER[: ORDER.index(stages[-1]) + 1]
+        result = _run_scenario(
+            target, out=out, sets=sets, resume=True, overwrite=overwrite, workers=workers, stages=upto, summarise=False
+        )
+    typer.echo(str(result.folder.path))
+    _end(result)
+
+
+def _end(result: RunResult) -> None:
+    if result.failed:
+        sentences = "; ".join(f"{ended.stage} gave up: {ended.failed}" for ended in result.failed)
+        raise typer.Exit(_complain(sentences, STAGE_FAILED))
+
+
+def _print_summary(path: Path, summary: Mapping[str, Any] | None) -> None:
+    from scenarios.load import load_scenario
+    from scenarios.stages.report import study_mapping
+    from validation.study import study_table
+
+    if summary is None:
+        return
+    scenario = load_scenario(path / "scenario.toml").scenario
+    _console().print(study_table(summary=summary, study=study_mapping(scenario), title=scenario.title))
+    typer.echo(f"{path / 'summary.json'}\n{path / 'report.html'}")
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    return Console(stderr=False)

@@ -1,0 +1,145 @@
+"""The truth of a run, and the electrons that it would send to the detector: one atomic file for each exposure."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scenarios.build import actual_microscope, membrane, tilt_plan, true_crystal
+from scenarios.persist import holds_key, load_npz, save_npz
+from scenarios.runfolder import MATERIAL, RunFolder
+from scenarios.schema import Scenario
+from scenarios.stages.base import Context, Outcome, Stage
+from twin.files.json import read_json, write_json
+from twin.files.parallel import completed_stream
+from twin.model.specimen import Pose
+from twin.model.truth import Truth
+from twin.simulate import Engine, expected_electrons
+from validation.view import TruthIntensities
+
+TRUTH = "truth/truth.json"
+EXPOSURES = "truth/exposures"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Exposure:
+    """What one exposure sends to the detector, before its response.
+
+    image: (slow, fast) electrons. hkl (n, 3), electrons (n,), position_px (n, 2) and excitation_error_per_angstrom (n,)
+    of the reflections in it.
+    """
+
+    image: NDArray[np.float32]
+    hkl: NDArray[np.int64]
+    electrons: NDArray[np.float64]
+    position_px: NDArray[np.float64]
+    excitation_error_per_angstrom: NDArray[np.float64]
+
+
+def exposure_name(index: int) -> str:
+    """Where exposure ``index`` lies in the run folder."""
+    return f"{EXPOSURES}/{index:05d}.npz"
+
+
+def load_truth(folder: RunFolder) -> Truth:
+    """The truth of the run."""
+    return read_json(Truth, folder.file(TRUTH))
+
+
+def load_exposure(folder: RunFolder, index: int) -> Exposure:
+    """One exposure, verified."""
+    return load_npz(Exposure, folder.file(exposure_name(index)))
+
+
+def load_truth_intensities(folder: RunFolder) -> TruthIntensities:
+    """Electrons of each reflection on each frame, side by side."""
+    count = len(load_truth(folder).poses)
+    exposures = [load_exposure(folder, index) for index in range(count)]
+    return TruthIntensities(
+        hkl=np.concatenate([e.hkl for e in exposures]),
+        frame=np.repeat(np.arange(count), [len(e.hkl) for e in exposures]),
+        electrons=np.concatenate([e.electrons for e in exposures]),
+    )
+
+
+def engine_of(scenario: Scenario) -> Engine:
+    """The forward engine that the scenario asks for."""
+    table = scenario.engine
+    return Engine(
+        kind=table.kind,
+        g_max_per_angstrom=table.g_max_per_angstrom,
+        s_max_per_angstrom=table.s_max_per_angstrom,
+        azimuth_steps=table.azimuth_steps,
+        rotation_steps=table.rotation_steps,
+        thickness_nodes=table.thickness_nodes,
+        absorption=table.absorption,
+        dtype="complex64" if table.precision == "single" else "complex128",
+    )
+
+
+def make_truth(scenario: Scenario, cif_path: Path) -> Truth:
+    """Draw everything that the scenario leaves to chance: how the particle lies, and what happens at each frame."""
+    from twin.specimen.motion import make_poses
+    from twin.specimen.mounting import mount_particle
+
+    raise NotImplementedError
+
+
+def _settings(scenario: Scenario) -> Mapping[str, object]:
+    tables = scenario.model_dump(
+        include={"seed", "material", "particle", "membrane", "instrument", "actual", "acquisition", "engine"}
+    )
+    del tables["material"]["cif"]
+    return tables
+
+
+def _work(context: Context, crystal_path: Path) -> Outcome:
+    truth = make_truth(context.scenario, crystal_path)
+    write_json(context.file(TRUTH), truth)
+    folder, names = context.file(EXPOSURES), [exposure_name(pose.index) for pose in truth.poses]
+    folder.mkdir(parents=True, exist_ok=True)
+    for stray in set(folder.iterdir()) - {context.file(name) for name in names}:
+        stray.unlink()
+    missing = [pose for pose in truth.poses if not holds_key(context.file(exposure_name(pose.index)), context.key)]
+    context.progress.begin("simulate", total=len(truth.poses))
+    context.progress.advance(len(truth.poses) - len(missing))
+    expose = partial(_expose, truth=truth, engine=engine_of(context.scenario), folder=context.folder, key=context.key)
+    for _ in completed_stream(expose, missing, workers=context.workers):
+        context.progress.advance()
+    kept = len(truth.poses) - len(missing)
+    return Outcome(outputs=(TRUTH, *names), notes=(f"kept {kept} of {len(names)} exposures",) if kept else ())
+
+
+def _expose(pose: Pose, *, truth: Truth, engine: Engine, folder: RunFolder, key: str) -> int:
+    frame = expected_electrons(truth=truth, pose=pose, engine=engine)
+    exposure = Exposure(
+        image=np.asarray(frame.image, dtype=np.float32),
+        hkl=np.asarray(frame.hkl, dtype=np.int64),
+        electrons=np.asarray(frame.intensity_e, dtype=np.float64),
+        position_px=np.asarray(frame.position_px, dtype=np.float64),
+        excitation_error_per_angstrom=np.asarray(frame.excitation_error, dtype=np.float64),
+    )
+    save_npz(folder.file(exposure_name(pose.index)), exposure, key=key)
+    return pose.index
+
+
+def forget_exposures(folder: RunFolder) -> None:
+    """Remove all exposures."""
+    shutil.rmtree(folder.file(EXPOSURES), ignore_errors=True)
+
+
+STAGE = Stage(
+    name="simulate",
+    title="Simulation",
+    sources=("twin", "scenarios/build", "scenarios/stages/simulate"),
+    inputs=lambda scenario: (MATERIAL,),
+    settings=_settings,
+    read=lambda context: context.file(MATERIAL),
+    work=_work,
+)
