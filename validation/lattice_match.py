@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.transform import Rotation
 
 from twin.model.crystal import Cell
@@ -55,14 +55,17 @@ def angle_deg(rotation: ArrayLike) -> Floats:
 def match_lattice(*, ub_found: ArrayLike, ub_true: ArrayLike, hall_true: str) -> LatticeMatch | None:
     """Best match of two lattices given by their UB at tilt 0 (Å⁻¹); None when they are different lattices."""
     found, true = np.asarray(ub_found, dtype=np.float64), np.asarray(ub_true, dtype=np.float64)
-    direct_found, direct_true = np.linalg.inv(found).T, np.linalg.inv(true).T
-    transforms = _transforms(direct_found, direct_true, np.asarray(centring_vectors(hall_true), dtype=np.float64))
+    transforms = _transforms(_direct(found), _direct(true), np.asarray(centring_vectors(hall_true), dtype=np.float64))
     if len(transforms) == 0:
         return None
     moved = found @ np.swapaxes(transforms, 1, 2)
     misorientation = angle_deg(rotation_part(moved @ np.linalg.inv(true)))
     best = int(np.argmin(misorientation))
     return _match(transforms[best], moved[best], cell_from_reciprocal_matrix(true))
+
+
+def _direct(reciprocal: Floats) -> Floats:
+    return np.asarray(np.linalg.inv(reciprocal).T, dtype=np.float64)
 
 
 def _transforms(found: Floats, true: Floats, centring: Floats) -> Floats:
@@ -78,15 +81,16 @@ def _transforms(found: Floats, true: Floats, centring: Floats) -> Floats:
     first, second = np.nonzero(ok)
     third = _angle_ok(a, c, found[:, 0], found[:, 2])[first] & _angle_ok(b, c, found[:, 1], found[:, 2])[second]
     pair, last = np.nonzero(third)
-    transforms = np.stack([candidates[0][first[pair]], candidates[1][second[pair]], candidates[2][last]], axis=-1)
-    return transforms[np.linalg.det(transforms) > 1e-6]
+    chosen = [candidates[0][first[pair]], candidates[1][second[pair]], candidates[2][last]]
+    transforms = np.stack(chosen, axis=-1)
+    return np.asarray(transforms[np.linalg.det(transforms) > 1e-6])
 
 
-def _angle_ok(left: Floats, right: Floats, found_left: Floats, found_right: Floats) -> Floats:
+def _angle_ok(left: Floats, right: Floats, found_left: Floats, found_right: Floats) -> NDArray[np.bool_]:
     """(n, m) bool: the angle between each pair of vectors agrees with that of the found pair."""
     def angle(p: Floats, q: Floats) -> Floats:
         norms = np.linalg.norm(p, axis=-1)[:, None] * np.linalg.norm(q, axis=-1)[None]
-        return np.degrees(np.arccos(np.clip(p @ q.T / norms, -1.0, 1.0)))
+        return np.asarray(np.degrees(np.arccos(np.clip(p @ q.T / norms, -1.0, 1.0))), dtype=np.float64)
 
     wanted = angle(found_left[None], found_right[None])[0, 0]
     return np.asarray(np.abs(angle(left, right) - wanted) < ANGLE_TOLERANCE_DEG)

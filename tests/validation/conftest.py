@@ -14,6 +14,7 @@ from twin.model.instrument import Beam, Detector, Microscope, Projection
 from twin.model.plan import Plan
 from twin.model.specimen import Membrane, Particle, Pose
 from twin.model.truth import Truth
+from twin.physics.electrons import wavenumber_per_angstrom
 from twin.physics.ewald import excitation_errors
 from twin.physics.lattice import (
     cell_from_reciprocal_matrix,
@@ -22,7 +23,6 @@ from twin.physics.lattice import (
     rotation_matrix,
     tilt_axis_vector,
 )
-from twin.physics.electrons import wavenumber_per_angstrom
 from twin.physics.projection import pixels_from_g
 from twin.physics.structure_factors import structure_factors
 from twin.physics.symmetry import asymmetric_hkl, systematically_absent
@@ -104,7 +104,8 @@ def _frame_reflections(truth):
         camel = 1.0 / np.sqrt(half**2 - s**2, where=inside, out=np.ones_like(s))
         where = pixels_from_g(g_xy=g[:, :2], microscope=truth.microscope, centre_px=pose.centre_px)
         keep = np.flatnonzero(inside)
-        rows.append((hkl[keep], np.full(len(keep), pose.index), s[keep], where[keep], 3.0 * strength[keep] * camel[keep]))
+        electrons = 3.0 * strength[keep] * camel[keep]
+        rows.append((hkl[keep], np.full(len(keep), pose.index), s[keep], where[keep], electrons))
     return [np.concatenate(column) for column in zip(*rows, strict=True)]
 
 
@@ -114,7 +115,8 @@ def _counts(truth, frame, where, electrons, rng):
     counts = np.empty((len(truth.poses), size, size), dtype=np.uint32)
     for f, pose in enumerate(truth.poses):
         r = np.hypot(x - pose.centre_px[0], y - pose.centre_px[1]) / size
-        image = 3.0 + 60.0 * np.exp(-(((r - 0.16) / 0.05) ** 2)) + 300.0 * np.exp(-r / 0.05) + 6e4 * np.exp(-((r * 200) ** 2))
+        image = 3.0 + 60.0 * np.exp(-(((r - 0.16) / 0.05) ** 2)) + 300.0 * np.exp(-r / 0.05)
+        image += 6e4 * np.exp(-((r * 200) ** 2))
         for (px, py), total in zip(where[frame == f], electrons[frame == f], strict=True):
             x0, y0 = int(px), int(py)
             window = np.s_[max(y0 - 5, 0) : y0 + 7, max(x0 - 5, 0) : x0 + 7]
@@ -125,14 +127,17 @@ def _counts(truth, frame, where, electrons, rng):
 
 
 def _refinement(kind, crystal, shift_angstrom, reflections, spread, rng):
-    moved = []
+    moved, lengths = [], np.array(crystal.cell.parameters[:3])
     for site in crystal.sites:
         step = rng.normal(size=3)
         step *= shift_angstrom / np.linalg.norm(step) * rng.uniform(0.5, 1.0)
-        moved.append(replace(site, fract=tuple(np.array(site.fract) + step / np.array(crystal.cell.parameters[:3]))))
-    hkl = reflections.hkl if kind != "kinematical_averaged" else np.unique(asymmetric_hkl(reflections.hkl, crystal.hall), axis=0)
+        moved.append(replace(site, fract=tuple(np.array(site.fract) + step / lengths)))
+    hkl = reflections.hkl
+    if kind == "kinematical_averaged":
+        hkl = np.unique(asymmetric_hkl(hkl, crystal.hall), axis=0)
     f_calc = np.abs(structure_factors(crystal=crystal, hkl=hkl))
-    f_obs = np.abs(f_calc * (1 + spread * rng.normal(size=len(f_calc))) + 0.02 * f_calc.max() * rng.normal(size=len(f_calc)))
+    noise = rng.normal(size=(2, len(f_calc)))
+    f_obs = np.abs(f_calc * (1 + spread * noise[0]) + 0.02 * f_calc.max() * noise[1])
     r = 100 * np.sum(np.abs(f_obs - f_calc)) / np.sum(f_obs)
     sigma = 0.03 * f_calc.max() * np.ones_like(f_obs)
     observed = f_obs > 3 * sigma / 2
@@ -185,9 +190,15 @@ def make_fake_run(*, size_px=128, frames=12, ub_error=0.0, jitter_deg=0.03, scal
         scenario="fake-brookite", title="Brookite rod, precession (made for the tests)", seed=1, engine="kinematical",
         timings_s={"simulate": 60.0, "acquire": 5.0, "reduce": 21.0, "solve": 9.0, "refine_kinematical": 1.2,
                    "refine_dynamical": 140.0, "total": 237.0},
-        study={"coverage_percent": 87.1, "averaged_all": 328, "averaged_obs": 312, "redundancy": 4.46, "r_int": 16.2,
-               "kin": {"npar": 13, "r_obs": 17.03, "r_all": 17.80, "mean": 0.0108, "max": 0.0162},
-               "dyn": {"all": 3611, "obs": 3110, "npar": 105, "r_obs": 6.63, "r_all": 7.07, "mean": 0.0079, "max": 0.0127}},
+        study={
+            "row": "CNRS-01",
+            "data": {"completeness_percent": 87.1, "averaged_all": 328, "averaged_obs": 312, "redundancy": 4.46,
+                     "r_int_percent": 16.2},
+            "kinematical": {"parameters": 13, "r_obs_percent": 17.03, "r_all_percent": 17.80,
+                            "mean_distance_angstrom": 0.0108, "max_distance_angstrom": 0.0162},
+            "dynamical": {"reflections_all": 3611, "reflections_obs": 3110, "parameters": 105, "r_obs_percent": 6.63,
+                          "r_all_percent": 7.07, "mean_distance_angstrom": 0.0079, "max_distance_angstrom": 0.0127},
+        },
         truth=truth, dataset=dataset,
         truth_intensities=TruthIntensities(hkl=hkl, frame=frame, electrons=electrons),
         peaks=Peaks(frame=frame[found], fast_px=where[found, 0] + 0.2 * rng.normal(size=found.sum()),

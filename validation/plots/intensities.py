@@ -1,0 +1,65 @@
+"""Figures of intensities: F_o against F_c by treatment, and measured against true intensities."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from pipeline.types import Refinement
+from validation.plots.style import DYNAMICAL, INK, MUTED, TREATMENT_COLOUR, TREATMENT_NAME, TRUTH, draw
+from validation.score import IntensityScore
+
+Axs = NDArray[Any]
+
+
+def fo_fc(refinements: tuple[Refinement, ...]) -> Figure:
+    """|F_o| against |F_c| (each divided by the largest), one panel a treatment; weak reflections (I ≤ 3σ) in grey."""
+
+    def paint(axes: Axs) -> None:
+        for ax, r in zip(axes[0], refinements, strict=True):
+            top = float(max(r.f_obs.max(initial=0), r.f_calc.max(initial=0))) or 1.0
+            weak = ~r.observed
+            ax.plot(r.f_calc[weak] / top, r.f_obs[weak] / top, ".", ms=2.5, color="#9aa5b0", rasterized=True)
+            ax.plot(r.f_calc[~weak] / top, r.f_obs[~weak] / top, ".", ms=3, alpha=0.5, rasterized=True,
+                    color=TREATMENT_COLOUR.get(r.kind, INK), mew=0)  # fmt: skip
+            ax.plot([0, 1], [0, 1], color=INK, lw=0.8)
+            ax.set_title(TREATMENT_NAME.get(r.kind, r.kind))
+            ax.text(0.05, 0.96, f"R(obs) {r.r_obs_percent:.2f} %\n{r.reflections_obs} of {r.reflections_all}",
+                    transform=ax.transAxes, va="top", fontsize=8.5)  # fmt: skip
+            ax.set(xlim=(0, 1.02), ylim=(0, 1.02), aspect="equal", xlabel="$|F_c|$ / max")
+        axes[0, 0].set_ylabel("$|F_o|$ / max")
+
+    count = len(refinements)
+    return draw(paint, width=3.1 * count + 0.4, height=3.5, columns=count, sharey=True)
+
+
+def against_truth(*, integrated: IntensityScore | None, averaged: IntensityScore | None) -> Figure:
+    """Logarithmic scatter: integrated intensities against arriving electrons; averaged against kinematical |F|²."""
+    panels: list[tuple[IntensityScore, str, str, str]] = []
+    if integrated is not None:
+        panels.append((integrated, "Integrated, frame by frame", "true electrons", TRUTH))
+    if averaged is not None:
+        panels.append((averaged, "Averaged", "kinematical |F|² (Å²)", DYNAMICAL))
+
+    def paint(axes: Axs) -> None:
+        for ax, (score, title, label, colour) in zip(axes[0], panels, strict=True):
+            _loglog(ax, score, colour)
+            ax.set_title(title)
+            ax.set(xlabel=label, ylabel="measured, on the same scale")
+            ax.text(0.05, 0.96, f"CC {score.cc:.4f}\nR {score.r_percent:.1f} %", transform=ax.transAxes, va="top")
+
+    return draw(paint, width=3.4 * len(panels) + 0.2, height=3.5, columns=len(panels))
+
+
+def _loglog(ax: Axes, score: IntensityScore, colour: str) -> None:
+    top = float(max(score.truth.max(), score.measured.max()))
+    floor = top * 1e-5
+    x, y = np.maximum(score.truth, floor), np.maximum(score.measured, floor)
+    ax.plot(x, y, ".", ms=3, alpha=0.45, color=colour, mew=0, rasterized=True)
+    ax.plot([floor, top], [floor, top], color=INK, lw=0.8)
+    ax.set(xscale="log", yscale="log", xlim=(0.7 * floor, 1.6 * top), ylim=(0.7 * floor, 1.6 * top), aspect="equal")
+    ax.tick_params(colors=MUTED)

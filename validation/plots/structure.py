@@ -1,0 +1,153 @@
+"""Figures of structures: the radar of deviations, and a section through the solution's density."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from pipeline.types import Solution
+from twin.model.crystal import Crystal
+from twin.physics.lattice import Floats, direct_matrix
+from twin.physics.structure_factors import P1Atoms, expand_to_p1
+from validation.plots.style import (
+    ELEMENT_COLOUR,
+    INK,
+    MUTED,
+    TREATMENT_COLOUR,
+    TREATMENT_NAME,
+    draw,
+)
+from validation.structure import StructureScore
+
+Axs = NDArray[Any]
+HALF_SLAB_ANGSTROM = 0.35
+
+
+def radar(*, scores: Mapping[str, StructureScore | None], study: Mapping[str, Mapping[str, float]]) -> Figure:
+    """Deviation from the true position: a spoke a site, one for the mean, one for the largest; Å from the centre.
+
+    ``scores``: by kind of refinement. ``study``: kind -> {"mean": Å, "max": Å}, drawn as crosses on the last spokes.
+    """
+    shown = {kind: score for kind, score in scores.items() if score is not None and score.sites}
+    labels = [*[s.label for s in next(iter(shown.values())).sites], "mean", "largest"]
+    angles = np.pi / 2 - 2 * np.pi * np.arange(len(labels)) / len(labels)
+
+    def paint(axes: Axs) -> None:
+        ax = axes[0, 0]
+        for kind, score in shown.items():
+            values = _spokes(score, labels)
+            colour = TREATMENT_COLOUR.get(kind, INK)
+            thin = kind in ("kinematical_non_averaged", "kinematical_frame_based")
+            ax.plot(np.append(angles, angles[0]), np.append(values, values[0]), marker="o", ms=3.5, color=colour,
+                    lw=1.0 if thin else 1.8, ls="--" if thin else "-",
+                    label=TREATMENT_NAME.get(kind, kind))  # fmt: skip
+            if not thin:
+                ax.fill(angles, values, color=colour, alpha=0.12, lw=0)
+        for kind, row in study.items():
+            points = [(angles[labels.index(name)], row[key]) for name, key in (("mean", "mean"), ("largest", "max"))
+                      if row.get(key) is not None]  # fmt: skip
+            if points:
+                ax.plot(*np.array(points).T, "x", ms=7, mew=1.8, color=TREATMENT_COLOUR.get(kind, INK),
+                        label=f"study, {'dynamical' if kind == 'dynamical' else 'kinematical'}")  # fmt: skip
+        ax.set_xticks(angles % (2 * np.pi), labels)
+        ax.tick_params(axis="x", labelsize=9, labelcolor=INK, pad=4)
+        ticks = MaxNLocator(4).tick_values(0.0, ax.get_ylim()[1])
+        ax.set_rticks([float(t) for t in ticks[1:-1]])
+        ax.set_ylim(0, None)
+        ax.set_rlabel_position(np.degrees(angles[0]) - 180 / len(labels))
+        ax.yaxis.set_major_formatter("{x:g} Å")
+        ax.spines["polar"].set_color("#c3ccd4")
+        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=2)
+
+    return draw(paint, width=4.6, height=5.0, subplot_kw={"projection": "polar"})
+
+
+def _spokes(score: StructureScore, labels: list[str]) -> Floats:
+    distance = {s.label: s.distance_angstrom for s in score.sites}
+    distance |= {"mean": score.mean_distance_angstrom, "largest": score.max_distance_angstrom}
+    return np.array([distance.get(label, np.nan) for label in labels])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Slab:
+    """A layer of the cell: axis it is normal to (fractional), height, and the atoms within it."""
+
+    axis: int
+    height: float
+    atoms: NDArray[np.int64]
+
+
+def density_section(solution: Solution) -> Figure:
+    """The solution's map in the layer that holds most of the scattering, largest value over a thin slab, with atoms."""
+    assert solution.crystal is not None
+    assert solution.density is not None
+    crystal, density = solution.crystal, np.asarray(solution.density, dtype=np.float64)
+    atoms = expand_to_p1(crystal)
+    slab = _best_slab(crystal, atoms)
+    i, j = [a for a in range(3) if a != slab.axis]
+    image = _slab_maximum(density, slab, crystal)
+    plane = _plane_matrix(direct_matrix(crystal.cell)[:, [i, j]])
+    u, v = np.meshgrid(*[np.arange(n + 1) / n for n in image.shape], indexing="ij")
+    x, y = np.einsum("ij,jab->iab", plane, np.stack([u, v]))
+
+    def paint(axes: Axs) -> None:
+        ax = axes[0, 0]
+        closed = np.pad(image, ((0, 1), (0, 1)), mode="wrap")
+        low, high = np.quantile(image, 0.5), np.max(image)
+        mesh = ax.pcolormesh(x, y, np.clip(closed, low, high), cmap="Blues", shading="gouraud", rasterized=True)
+        mesh.set_clim(low, high)
+        for element in sorted({str(atoms.element[a]) for a in slab.atoms}):
+            own = [a for a in slab.atoms if atoms.element[a] == element]
+            where = _inside(atoms.fract[own][:, [i, j]]) @ plane.T
+            ax.plot(*where.T, "o", mfc="none", mec=ELEMENT_COLOUR.get(element, INK), mew=1.6, ms=9, label=element)
+        ax.set(aspect="equal", xlabel=f"along {'abc'[i]} (Å)", ylabel=f"towards {'abc'[j]} (Å)")
+        ax.set_title(f"{'xyz'[slab.axis]} = {slab.height:.3f} ± {HALF_SLAB_ANGSTROM} Å")
+        ax.grid(False)
+        ax.tick_params(colors=MUTED)
+        ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+
+    return draw(paint, width=5.4, height=4.2)
+
+
+def _best_slab(crystal: Crystal, atoms: P1Atoms) -> _Slab:
+    """The layer, through one of the sites, that holds most atoms; a layer with every element counts double."""
+    kinds = len(set(atoms.element))
+    best, best_score = None, -1.0
+    for axis in (2, 1, 0):
+        length = crystal.cell.parameters[axis]
+        for height in np.unique(np.round(atoms.fract[:, axis] % 1.0, 4)):
+            offset = (atoms.fract[:, axis] - height + 0.5) % 1.0 - 0.5
+            own = np.flatnonzero(np.abs(offset) * length < HALF_SLAB_ANGSTROM)
+            score = len(own) / length * (2.0 if len({atoms.element[a] for a in own}) == kinds else 1.0)
+            if score > best_score + 1e-9:
+                best, best_score = _Slab(axis=axis, height=float(height), atoms=own), score
+    assert best is not None
+    return best
+
+
+def _slab_maximum(density: Floats, slab: _Slab, crystal: Crystal) -> Floats:
+    n = density.shape[slab.axis]
+    half = max(1, round(HALF_SLAB_ANGSTROM / crystal.cell.parameters[slab.axis] * n))
+    layers = (round(slab.height * n) + np.arange(-half, half + 1)) % n
+    return np.asarray(np.max(np.take(density, layers, axis=slab.axis), axis=slab.axis))
+
+
+def _plane_matrix(vectors: Floats) -> Floats:
+    """(2, 2): columns are the two cell vectors drawn in their plane, the first along x."""
+    first = vectors[:, 0] / np.linalg.norm(vectors[:, 0])
+    across = vectors[:, 1] - (vectors[:, 1] @ first) * first
+    return np.array([[vectors[:, 0] @ first, vectors[:, 1] @ first], [0.0, np.linalg.norm(across)]])
+
+
+def _inside(fract: Floats) -> Floats:
+    """Fractional positions brought into the cell, with copies of those on an edge at the opposite edge."""
+    base = fract % 1.0
+    base[base > 1 - 1e-4] = 0.0
+    copies = np.concatenate([base + np.array(step) for step in ((0, 0), (0, 1), (1, 0), (1, 1))])
+    return np.asarray(copies[np.all(copies <= 1 + 1e-4, axis=1)])
