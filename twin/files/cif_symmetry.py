@@ -65,13 +65,13 @@ def _listed_operations(block: CifBlock) -> gemmi.GroupOps | None:
             op = None
         if op is None or len(text) > 60 or abs(round(np.linalg.det(np.array(op.rot) / gemmi.Op.DEN))) != 1:
             shown = text[:40]
-            raise InputError(f"{block.source}: {OPERATIONS[0]} has {shown!r}; operations such as '-x,y+1/2,-z' are allowed")
+            raise InputError(f"{block.source}: {OPERATIONS[0]} has {shown!r}; one such as '-x,y+1/2,-z' is needed")
         ops.append(op.wrap())
     return gemmi.GroupOps(ops)
 
 
 def _known_hall(ops: gemmi.GroupOps) -> str | None:
-    group = gemmi.find_spacegroup_by_ops(ops)
+    group: gemmi.SpaceGroup | None = gemmi.find_spacegroup_by_ops(ops)
     return None if group is None else str(group.hall)
 
 
@@ -98,7 +98,7 @@ def _from_name(block: CifBlock, listed: gemmi.GroupOps | None) -> str | None:
     if group is None:
         return None
     if listed is not None and group.operations() != listed:  # the name leaves origin or axes open
-        exact = gemmi.find_spacegroup_by_ops(listed)
+        exact: gemmi.SpaceGroup | None = gemmi.find_spacegroup_by_ops(listed)
         if exact is not None and exact.number == group.number:
             return str(exact.hall)
     return str(group.hall)

@@ -57,7 +57,7 @@ def parse_formula(text: str) -> dict[str, float]:
     while position < len(text):
         match = _FORMULA_PART.match(text, position)
         if match is None or not match.group(1) or gemmi.Element(match.group(1)).atomic_number == 0:
-            raise InputError(f"formula {text[:60]!r} cannot be read; one such as 'TiO2' or 'In1.784 Sn0.216 O3' is allowed")
+            raise InputError(f"formula {text[:60]!r} cannot be read; use one such as 'In1.784 Sn0.216 O3'")
         counts[match.group(1)] = counts.get(match.group(1), 0.0) + float(match.group(2) or 1.0)
         position = match.end()
     if sum(counts.values()) <= 0.0:
