@@ -101,7 +101,7 @@ def minimise(
     control: Control | None = None,
     progress: Callable[[int, float], None] | None = None,
 ) -> Fit:
-    """Minimise χ². ``max_shift`` (P,) limits one step (the whole step is shortened); cycles count accepted steps."""
+    """Minimise χ². ``max_shift`` (P,) limits each parameter in one step; cycles count accepted steps."""
     how = control or Control()
     point = np.array(start, dtype=np.float64)
     limit = np.full(len(point), np.inf) if max_shift is None else np.asarray(max_shift, dtype=np.float64)
@@ -168,9 +168,7 @@ def _try_steps(
         raise ValueError("the model gave no gradient where one was asked for")
     for _ in range(how.attempts):
         shift = solve_damped(normal, gradient, damping)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            excess = float(np.nanmax(np.abs(shift) / limit, initial=0.0))
-        shift = shift / max(1.0, excess)
+        shift = np.clip(shift, -limit, limit)
         trial = evaluate(point + shift, False)
         if math.isfinite(trial.chi2) and trial.chi2 < state.chi2:
             return trial, shift, max(damping / 10, 1e-12)

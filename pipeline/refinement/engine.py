@@ -1,0 +1,245 @@
+"""Calculated intensities of one frame, and their derivatives by structure, thickness and orientation.
+
+Dynamical: Bloch waves on the beams that come within s_g_max of the sphere during the exposure. Kinematical: the limit
+of the same average for an infinitely weak interaction (Klar et al., Nature Chemistry 15 (2023) 848, reach it by
+occupancies near zero): I = |U_g|² ⟨(π t/K)² sinc²(π s t)⟩ over thicknesses and directions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.refinement.frames import FrameData
+from pipeline.refinement.parameters import Parametrisation
+from pipeline.refinement.potential import TablePlan, fill_table, matrix_index, plan_table
+from pipeline.refinement.settings import DynamicalSettings
+from pipeline.refinement.thickness import node_count, thickness_quadrature
+from twin.physics.beams import coupled_hkl, select_beams
+from twin.physics.derivatives import intensities_with_derivatives
+from twin.physics.electrons import wavenumber_per_angstrom
+from twin.physics.ewald import excitation_errors
+from twin.physics.lattice import Floats, Ints, miller_indices
+from twin.physics.propagation import propagate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FrameTask:
+    """One frame at one point. values: (P,) structure; thickness_angstrom: T; tilt_deg: (2,) turn about x and y of the
+
+    laboratory from the frame's own orientation. derivatives: which to give, of "structure", "orientation", "thickness".
+    """
+
+    frame: FrameData
+    values: Floats
+    thickness_angstrom: float
+    tilt_deg: Floats
+    structure: bool = False
+    orientation: bool = False
+    thickness: bool = False
+    scan_angstrom: Floats | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FrameResult:
+    """intensity (M,), for unit incident flux. Derivatives: (P, M), (2, M) by degrees, (M,) by ln T; empty if not asked.
+
+    scan: (J, M) intensities of slabs of the asked thicknesses, else empty.
+    """
+
+    intensity: Floats
+    structure: Floats
+    orientation: Floats
+    thickness: Floats
+    scan: Floats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _FramePlan:
+    hkl: Ints
+    index: Ints
+    rows: Ints
+
+
+def turn_matrix(tilt_deg: Floats) -> Floats:
+    """Rotation (3, 3) by the vector (tilt_x, tilt_y, 0) in degrees, Rodrigues' formula."""
+    x, y = np.radians(tilt_deg)
+    cross = np.array([[0.0, 0.0, y], [0.0, 0.0, -x], [-y, x, 0.0]])
+    angle = float(np.hypot(x, y))
+    return np.asarray(
+        np.eye(3) + np.sinc(angle / np.pi) * cross + 0.5 * np.sinc(angle / (2 * np.pi)) ** 2 * cross @ cross
+    )
+
+
+class FrameEngine:
+    """Evaluates frames; keeps the table of the last structure and the beams of the frames that it has seen."""
+
+    def __init__(
+        self, *, parametrisation: Parametrisation, settings: DynamicalSettings, energy_kev: float, nodes: int = 0
+    ) -> None:
+        self._parametrisation = parametrisation
+        self._settings = settings
+        self._k = wavenumber_per_angstrom(energy_kev=energy_kev)
+        self._table_plan: TablePlan = plan_table(
+            parametrisation=parametrisation, energy_kev=energy_kev, g_max_per_angstrom=settings.g_max_per_angstrom
+        )
+        self._nodes = nodes
+        self._table: tuple[bytes, bool, NDArray[Any], NDArray[Any]] | None = None
+        self._plans: dict[int, tuple[bytes, _FramePlan]] = {}
+
+    def evaluate(self, task: FrameTask) -> FrameResult:
+        turned = turn_matrix(task.tilt_deg) @ task.frame.reciprocal_lab
+        if self._settings.kinematical:
+            return self._kinematical(task, turned)
+        return self._dynamical(task, turned)
+
+    def beams_of(self, frame: FrameData) -> Ints:
+        """hkl (N, 3) of the beams that take part in a frame, (0, 0, 0) first."""
+        return self._plan(frame).hkl
+
+    def _tables(self, values: Floats, derivatives: bool) -> tuple[NDArray[Any], NDArray[Any]]:
+        key = values.tobytes()
+        if self._table is None or self._table[0] != key or (derivatives and not self._table[1]):
+            u, du = fill_table(
+                self._table_plan, parametrisation=self._parametrisation, values=values, derivatives=derivatives
+            )
+            self._table = (key, derivatives, u, du)
+        return self._table[2], self._table[3]
+
+    def _plan(self, frame: FrameData) -> _FramePlan:
+        key = frame.reciprocal_lab.tobytes()
+        kept = self._plans.get(frame.index)
+        if kept is not None and kept[0] == key:
+            return kept[1]
+        s = self._settings
+        candidates = coupled_hkl(
+            miller_indices(reciprocal=frame.reciprocal_lab, g_max_per_angstrom=s.g_max_per_angstrom),
+            self._parametrisation.crystal.hall,
+        )
+        chosen = candidates[
+            select_beams(
+                reciprocal_lab=frame.reciprocal_lab,
+                hkl=candidates,
+                directions=frame.directions,
+                wavenumber_per_angstrom=self._k,
+                g_max_per_angstrom=s.g_max_per_angstrom,
+                s_max_per_angstrom=s.s_g_max_per_angstrom,
+            )
+        ]
+        known = {tuple(h): i for i, h in enumerate(chosen.tolist())}
+        missing = [h for h in frame.hkl.tolist() if tuple(h) not in known]
+        hkl = np.concatenate([chosen, np.array(missing, dtype=np.int64).reshape(-1, 3)])
+        known = {tuple(h): i for i, h in enumerate(hkl.tolist())}
+        rows = np.array([known[tuple(h)] for h in frame.hkl.tolist()], dtype=np.int64)
+        plan = _FramePlan(hkl=hkl, index=matrix_index(self._table_plan, hkl), rows=rows)
+        self._plans[frame.index] = (key, plan)
+        return plan
+
+    def _quadrature(self, thickness_angstrom: float) -> tuple[Floats, Floats]:
+        nodes = self._nodes or node_count(
+            thickness_angstrom=thickness_angstrom, bandwidth_per_angstrom=2 * self._settings.s_g_max_per_angstrom
+        )
+        u, weights = thickness_quadrature(model=self._settings.thickness_model, nodes=nodes)
+        return u * thickness_angstrom, weights
+
+    def _excitation(self, g_lab: Floats, directions: Floats) -> tuple[Floats, Floats]:
+        """s (N, S) and its derivatives by the two tilts in degrees (2, N, S): ∂s = −(e × g)·d."""
+        s = excitation_errors(g_lab=g_lab, directions=directions, wavenumber_per_angstrom=self._k)
+        axes = np.eye(3)[:2]
+        moved = np.cross(axes[:, None, :], g_lab[None, :, :])
+        return s, np.asarray(-np.radians(1.0) * (moved @ directions.T))
+
+    def _dynamical(self, task: FrameTask, lab: Floats) -> FrameResult:
+        plan = self._plan(task.frame)
+        u, du = self._tables(task.values, task.structure)
+        s, ds = self._excitation(plan.hkl @ lab.T, task.frame.directions)
+        nodes, weights = self._quadrature(task.thickness_angstrom)
+        dtype = np.float32 if self._settings.single_precision else np.float64
+        azimuths = np.full(s.shape[1], 1.0 / s.shape[1])
+        count = len(self._parametrisation) if task.structure else 0
+        none = np.zeros((0, len(plan.rows)))
+        if task.scan_angstrom is not None or not (task.structure or task.orientation or task.thickness):
+            wanted = nodes if task.scan_angstrom is None else task.scan_angstrom
+            psi = propagate(
+                potential=u[plan.index],
+                excitation_error=s,
+                wavenumber_per_angstrom=self._k,
+                thickness_angstrom=wanted,
+                rows=plan.rows,
+                dtype=dtype,
+            )
+            slabs = np.mean(np.abs(psi).astype(np.float64) ** 2, axis=2)
+            averaged = weights @ slabs if task.scan_angstrom is None else none[:0].sum(axis=0)
+            return FrameResult(
+                intensity=averaged,
+                structure=none,
+                orientation=none,
+                thickness=none[:0].sum(axis=0),
+                scan=none if task.scan_angstrom is None else slabs,
+            )
+        n = len(plan.hkl)
+        intensity, rows = intensities_with_derivatives(
+            potential=u[plan.index],
+            potential_derivatives=du[:count][:, plan.index] if count else np.zeros((0, n, n)),
+            excitation_error=s,
+            excitation_derivatives=ds if task.orientation else np.zeros((0, n, s.shape[1])),
+            wavenumber_per_angstrom=self._k,
+            thickness_angstrom=nodes,
+            thickness_weights=weights,
+            azimuth_weights=azimuths,
+            rows=plan.rows,
+            thickness_scale_derivative=task.thickness,
+            dtype=dtype,
+        )
+        turn = 2 if task.orientation else 0
+        return FrameResult(
+            intensity=intensity,
+            structure=rows[:count],
+            orientation=rows[count : count + turn],
+            thickness=rows[-1] if task.thickness else none.sum(axis=0),
+            scan=none,
+        )
+
+    def _kinematical(self, task: FrameTask, lab: Floats) -> FrameResult:
+        hkl = task.frame.hkl
+        limits = (np.array(self._table_plan.shape) - 1) // 2
+        cells = np.ravel_multi_index(tuple((hkl + limits).T), self._table_plan.shape)
+        table, derivative_table = self._tables(task.values, task.structure)
+        u, du = table[cells], derivative_table[:, cells]
+        s, ds = self._excitation(hkl @ lab.T, task.frame.directions)
+        nodes, weights = self._quadrature(task.thickness_angstrom)
+        power = np.abs(u) ** 2
+        if task.scan_angstrom is not None:
+            kernel, _, _ = _weak_limit(s, task.scan_angstrom, self._k)
+            empty = np.zeros(0)
+            return FrameResult(
+                intensity=empty,
+                structure=empty,
+                orientation=empty,
+                thickness=empty,
+                scan=power * kernel.mean(axis=2),
+            )
+        kernel, by_s, by_log_t = _weak_limit(s, nodes, self._k)
+        mean = np.einsum("j,jms->m", weights, kernel) / s.shape[1]
+        return FrameResult(
+            intensity=power * mean,
+            structure=2.0 * (np.conj(u) * du).real * mean if task.structure else np.zeros((0, len(u))),
+            orientation=power * np.einsum("j,jms,qms->qm", weights, by_s, ds, optimize=True) / s.shape[1],
+            thickness=power * np.einsum("j,jms->m", weights, by_log_t) / s.shape[1],
+            scan=np.zeros((0, len(u))),
+        )
+
+
+def _weak_limit(s: Floats, t: Floats, k: float) -> tuple[Floats, Floats, Floats]:
+    """(π t/K)² sinc²(π s t) (J, M, S) for s (M, S) and t (J,), and its derivatives by s and by ln t."""
+    x = s[None] * t[:, None, None]
+    a = np.pi * x
+    sinc = np.sinc(x)
+    small = np.abs(a) < 1e-4
+    safe = np.where(small, 1.0, a)
+    slope = np.where(small, -a / 3.0, (np.cos(a) - sinc) / safe)
+    front = (np.pi * t[:, None, None] / k) ** 2
+    return front * sinc**2, 2.0 * front * sinc * slope * np.pi * t[:, None, None], 2.0 * front * sinc * np.cos(a)

@@ -1,0 +1,128 @@
+"""What a refinement takes from the data: the reflections of each frame, and the beam directions of its exposure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.refinement.figures import intensity_weights
+from pipeline.refinement.settings import DynamicalSettings
+from pipeline.types import Orientation, Reflections
+from twin.files.errors import InputError
+from twin.model.plan import Mode
+from twin.physics.electrons import wavenumber_per_angstrom
+from twin.physics.ewald import precession_directions
+from twin.physics.lattice import Floats, Ints, tilt_axis_vector
+from twin.physics.symmetry import centring_vectors, systematically_absent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FrameData:
+    """Reflections of one frame. hkl (M, 3); intensity, sigma, weights (M,).
+
+    reciprocal_lab: (3, 3) R·UB in Å⁻¹ at the middle of the frame. directions: (S, 3) unit vectors of K in that setting.
+    """
+
+    index: int
+    hkl: Ints
+    intensity: Floats
+    sigma: Floats
+    weights: Floats
+    reciprocal_lab: Floats
+    directions: Floats
+
+
+def exposure_directions(*, mode: Mode, semi_angle_deg: float, steps: int, tilt_axis_deg: float) -> Floats:
+    """Directions of K (S, 3) during one exposure, as seen from the crystal at the middle of it.
+
+    A rotation of the crystal by δ about the tilt axis is one of the beam by −δ. Midpoints of equal sub-steps.
+    """
+    if mode == "precession":
+        return precession_directions(precession_deg=semi_angle_deg, steps=steps)
+    if mode == "stills" or semi_angle_deg == 0.0:
+        return np.array([[0.0, 0.0, 1.0]])
+    delta = np.radians(semi_angle_deg) * ((2.0 * np.arange(steps) + 1.0) / steps - 1.0)
+    axis = tilt_axis_vector(tilt_axis_deg)
+    z = np.array([0.0, 0.0, 1.0])
+    return np.asarray(np.cos(delta)[:, None] * z - np.sin(delta)[:, None] * np.cross(axis, z))
+
+
+def relative_excitation(
+    *, g_lab: Floats, mode: Mode, semi_angle_deg: float, tilt_axis_deg: float, energy_kev: float
+) -> Floats:
+    """R_Sg = |s| / range swept, (n,): a reflection is inside the exposure when it is below 1 (see PETS2, Jana)."""
+    k = wavenumber_per_angstrom(energy_kev=energy_kev)
+    s = np.abs(-g_lab[:, 2] - np.sum(g_lab**2, axis=1) / (2 * k))
+    if mode == "precession":
+        radius = np.linalg.norm(g_lab[:, :2], axis=1)
+    else:
+        axis = tilt_axis_vector(tilt_axis_deg)
+        radius = np.linalg.norm(g_lab - np.outer(g_lab @ axis, axis), axis=1)
+    return np.asarray(s / np.maximum(radius * np.radians(semi_angle_deg), 1e-12))
+
+
+def select_frames(
+    *, orientation: Orientation, reflections: Reflections, settings: DynamicalSettings, hall: str
+) -> tuple[FrameData, ...]:
+    """Frames with enough reflections that the exposure covers, within the resolution limit and finite.
+
+    Lattice-centring absences are always left out, those of screw axes and glide planes unless ``keep_absent``.
+    """
+    microscope = orientation.microscope
+    k = wavenumber_per_angstrom(energy_kev=microscope.beam.energy_kev)
+    limit = settings.reflection_g_max_per_angstrom or settings.g_max_per_angstrom
+    directions = exposure_directions(
+        mode=settings.mode,
+        semi_angle_deg=reflections.precession_deg,
+        steps=settings.steps,
+        tilt_axis_deg=microscope.projection.tilt_axis_deg,
+    )
+    usable = np.isfinite(reflections.intensity) & np.isfinite(reflections.sigma) & (reflections.sigma > 0)
+    usable &= reflections.hkl.any(axis=1)
+    usable &= ~(
+        systematically_absent(reflections.hkl, hall) if not settings.keep_absent else _uncentred(reflections.hkl, hall)
+    )
+    frames = []
+    for index in np.unique(reflections.frame):
+        if not 0 <= index < len(orientation.rotation):
+            raise InputError(
+                f"reflections name frame {index}, but the orientation has {len(orientation.rotation)} frames"
+            )
+        if not orientation.indexed[index]:
+            continue
+        lab = orientation.rotation[index] @ orientation.ub
+        rows = np.flatnonzero(usable & (reflections.frame == index))
+        g = reflections.hkl[rows] @ lab.T
+        inside = np.linalg.norm(g, axis=1) <= limit
+        if settings.mode == "stills" or reflections.precession_deg == 0.0:
+            inside &= np.abs(-g[:, 2] - np.sum(g**2, axis=1) / (2 * k)) <= settings.s_g_max_per_angstrom
+        else:
+            inside &= settings.r_s_g_max >= relative_excitation(
+                g_lab=g,
+                mode=settings.mode,
+                semi_angle_deg=reflections.precession_deg,
+                tilt_axis_deg=microscope.projection.tilt_axis_deg,
+                energy_kev=microscope.beam.energy_kev,
+            )
+        rows = rows[inside]
+        if len(rows) < settings.minimum_reflections_per_frame or not np.any(reflections.intensity[rows] > 0):
+            continue
+        intensity, sigma = reflections.intensity[rows], reflections.sigma[rows]
+        frames.append(
+            FrameData(
+                index=int(index),
+                hkl=reflections.hkl[rows],
+                intensity=intensity,
+                sigma=sigma,
+                weights=intensity_weights(intensity=intensity, sigma=sigma, instability=settings.instability),
+                reciprocal_lab=lab,
+                directions=directions,
+            )
+        )
+    return tuple(frames)
+
+
+def _uncentred(hkl: Ints, hall: str) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    phase = hkl @ centring_vectors(hall).T
+    return np.asarray(np.any(np.abs(phase - np.round(phase)) > 1e-6, axis=1))

@@ -1,0 +1,66 @@
+"""Choices of a frame-wise refinement, checked when they are made."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from twin.files.errors import InputError
+from twin.model.plan import Mode
+
+ThicknessModel = Literal["sphere", "cylinder", "slab", "wedge"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DynamicalSettings:
+    """Settings of a refinement against frames; defaults are those of the study's Table 4 where it states them.
+
+    g_max, s_g_max: beams that take part (Å⁻¹). r_s_g_max: largest |s| of a refined reflection relative to the range
+    that the frame sweeps. steps: azimuths of the precession cone, or sub-steps of the rotation range.
+    thickness_model: distribution of the thickness t in 0…T: "sphere" (also any ellipsoid), "cylinder" (lying across
+    the beam), "slab" (t = T), "wedge" (uniform). thickness_nm: T to start from; None scans ``thickness_scan_nm``.
+    thickness_per_frame: a T for each frame. kinematical: the same with the interaction made infinitely weak.
+    reflection_g_max: resolution limit of the refined reflections; g_max when None.
+    """
+
+    mode: Mode = "precession"
+    g_max_per_angstrom: float = 1.6
+    s_g_max_per_angstrom: float = 0.01
+    r_s_g_max: float = 0.75
+    reflection_g_max_per_angstrom: float | None = None
+    steps: int = 64
+    thickness_model: ThicknessModel = "sphere"
+    thickness_nm: float | None = None
+    thickness_scan_nm: tuple[float, float] = (2.0, 60.0)
+    refine_thickness: bool = True
+    thickness_per_frame: bool = False
+    refine_orientations: bool = True
+    anisotropic: bool = False
+    occupancy: Literal["fixed", "composition", "free"] = "fixed"
+    keep_absent: bool = False
+    kinematical: bool = False
+    instability: float = 0.01
+    minimum_reflections_per_frame: int = 8
+    max_cycles: int = 20
+    single_precision: bool = True
+
+    def __post_init__(self) -> None:
+        positive = {
+            "g_max_per_angstrom": self.g_max_per_angstrom,
+            "s_g_max_per_angstrom": self.s_g_max_per_angstrom,
+            "r_s_g_max": self.r_s_g_max,
+            "thickness_scan_nm": min(self.thickness_scan_nm),
+            "thickness_nm": 1.0 if self.thickness_nm is None else self.thickness_nm,
+        }
+        for key, value in positive.items():
+            if not (math.isfinite(value) and value > 0):
+                raise InputError(f"{key} is {value}; it must be a positive number")
+        if self.thickness_scan_nm[1] <= self.thickness_scan_nm[0]:
+            raise InputError(f"thickness_scan_nm is {self.thickness_scan_nm}; the second number must be the larger one")
+        if not 1 <= self.steps <= 4096:
+            raise InputError(f"steps is {self.steps}; it must be between 1 and 4096")
+        if not 0 <= self.max_cycles <= 1000:
+            raise InputError(f"max_cycles is {self.max_cycles}; it must be between 0 and 1000")
+        if not (math.isfinite(self.instability) and 0 <= self.instability < 1):
+            raise InputError(f"instability is {self.instability}; it must be between 0 and 1")

@@ -1,0 +1,33 @@
+"""Distributions of the thickness under the beam, as quadratures on t = T·u with 0 < u ≤ 1.
+
+Integrated intensities of a particle smaller than the beam are averages of |ψ_g(t)|² over its projected area. A sphere
+(and any ellipsoid) of thickness T at its middle has p(t) = 2t/T² exactly; a cylinder lying across the beam has
+u = √(1 − v²) with v uniform in 0…1; a wedge is uniform.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from pipeline.refinement.settings import ThicknessModel
+from twin.physics.lattice import Floats
+
+
+def thickness_quadrature(*, model: ThicknessModel, nodes: int) -> tuple[Floats, Floats]:
+    """(u (J,), weights (J,)): weights sum to 1. Gauss-Legendre in the variable in which the density is uniform or u."""
+    if model == "slab":
+        return np.ones(1), np.ones(1)
+    x, w = np.polynomial.legendre.leggauss(nodes)
+    v, w = 0.5 * (x + 1.0), 0.5 * w
+    if model == "wedge":
+        return v, w
+    if model == "cylinder":
+        return np.sqrt(1.0 - v**2), w
+    return v, 2.0 * v * w
+
+
+def node_count(*, thickness_angstrom: float, bandwidth_per_angstrom: float) -> int:
+    """Nodes for |ψ(t)|² with frequencies up to the bandwidth: half a radian each, and a few more to converge."""
+    return int(min(64, 5 + math.ceil(0.5 * math.pi * bandwidth_per_angstrom * thickness_angstrom)))
