@@ -71,7 +71,8 @@ def true_crystal(scenario: Scenario, cif_path: Path) -> Crystal:
     named = set(scenario.material.u_iso_angstrom2)
     unknown = named - {site.element for site in crystal.sites}
     if unknown:
-        raise InputError(f"material.u_iso_angstrom2 names {', '.join(sorted(unknown))}, which {cif_path.name} does not hold")
+        names = ", ".join(sorted(unknown))
+        raise InputError(f"material.u_iso_angstrom2 names {names}, which {cif_path.name} does not hold")
     return replace(crystal, sites=tuple(_with_displacement(site, scenario) for site in crystal.sites))
 
 

@@ -9,9 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
-for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(_name, "1")  # parallel work is one process a core; results do not depend on their number
-
 import typer
 
 from twin.files.errors import InputError
@@ -19,7 +16,7 @@ from twin.files.errors import InputError
 if TYPE_CHECKING:
     from scenarios.run import RunResult
 
-_USAGE = typer.BadParameter.__mro__[2]  # ClickException, wherever this version of typer keeps it
+_USAGE: Any = typer.BadParameter.__mro__[2]  # ClickException, wherever this version of typer keeps it
 BAD_INPUT, STAGE_FAILED, ENVIRONMENT, INTERRUPTED = 2, 3, 4, 130
 
 app = typer.Typer(
@@ -33,9 +30,9 @@ app = typer.Typer(
 Sets = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the scenario.")]
 Out = Annotated[Path | None, typer.Option("-o", "--out", metavar="DIR", help="Run folder; runs/NAME by default.")]
 Workers = Annotated[int, typer.Option("--workers", min=1, max=256, help="Processes to work with.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Continue what is in the folder; finished stages are kept.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue what is in the folder; what is finished stays.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Empty a run folder and start again.")]
-Target = Annotated[str, typer.Argument(metavar="DIR|SCENARIO", help="A run folder, a library scenario, or a TOML file.")]
+Target = Annotated[str, typer.Argument(metavar="DIR|SCENARIO", help="A run folder, a scenario, or a TOML file.")]
 
 
 @app.callback(invoke_without_command=True)
@@ -141,6 +138,8 @@ def compare(
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Entry point: errors are one sentence, exit codes 0, 2 (input), 3 (a stage gave up), 4 (machine), 130 (Ctrl-C)."""
+    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")  # parallel work is one process a core; results do not depend on their number
     signal.signal(signal.SIGTERM, _terminated)
     sys.exit(_guarded(lambda: app(args=arguments, standalone_mode=False)))
 
@@ -157,7 +156,7 @@ def _guarded(command: Callable[[], Any]) -> int:
     except typer.Exit as error:
         return int(error.exit_code)
     except (OSError, MemoryError) as error:
-        return _complain(f"the machine refused: {error or type(error).__name__}", ENVIRONMENT)
+        return _complain(f"the machine refused: {str(error) or type(error).__name__}", ENVIRONMENT)
     return code if isinstance(code, int) else 0
 
 

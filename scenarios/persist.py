@@ -31,7 +31,7 @@ def save_npz(path: Path, value: object, *, key: str = "") -> None:
     arrays[_KEY] = np.frombuffer(key.encode("ascii"), dtype=np.uint8)
     arrays[_PLAIN] = np.frombuffer(to_json(plain, indent=None).encode("utf-8"), dtype=np.uint8)
     with atomic_path(path) as temporary, open(temporary, "xb") as handle:
-        np.savez(handle, **arrays)  # type: ignore[arg-type]
+        np.savez(handle, **arrays)
 
 
 def load_npz(cls: type[T], path: Path) -> T:

@@ -42,7 +42,7 @@ class StageRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunManifest:
-    """``manifest.json``. ``started`` holds the keys of stages that were begun, so that parts can be told from strays."""
+    """``manifest.json``. ``started`` holds the keys of stages that were begun: parts made from them can be kept."""
 
     scenario: str
     seed: int
@@ -144,7 +144,9 @@ def locked(folder: RunFolder) -> Iterator[None]:
         yield
 
 
-def stage_key(*, stage: str, settings: Mapping[str, object], inputs: Mapping[str, str], sources: tuple[str, ...]) -> str:
+def stage_key(
+    *, stage: str, settings: Mapping[str, object], inputs: Mapping[str, str], sources: tuple[str, ...]
+) -> str:
     """Hash over everything that a stage's result depends on."""
     code = {source: source_digest(source) for source in sources}
     text = canonical_json({"stage": stage, "settings": dict(settings), "inputs": dict(inputs), "code": code})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pipeline.types import MergedReflections, Orientation, Refinement, Reflections, Solution
 from scenarios.persist import load_json, load_npz, save_npz
@@ -16,12 +16,10 @@ if TYPE_CHECKING:
     from pipeline.refinement.settings import DynamicalSettings
 
 KINEMATICAL_CIF, DYNAMICAL_CIF = "kinematical.cif", "dynamical.cif"
-AVERAGED, NON_AVERAGED, FRAME_BASED, DYNAMICAL = (
-    "kinematical_averaged",
-    "kinematical_non_averaged",
-    "kinematical_frame_based",
-    "dynamical",
-)
+AVERAGED: Final = "kinematical_averaged"
+NON_AVERAGED: Final = "kinematical_non_averaged"
+FRAME_BASED: Final = "kinematical_frame_based"
+DYNAMICAL: Final = "dynamical"
 
 
 class _Data(NamedTuple):
@@ -53,6 +51,7 @@ def _model(solution: Solution) -> Crystal:
 
 def _kinematical(context: Context, data: _Data) -> Outcome:
     from pipeline.reduction.merge import unmerged
+
     from pipeline.refinement.kinematical import refine_kinematical
 
     model, table = _model(data.solution), context.scenario.refinement

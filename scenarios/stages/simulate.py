@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from twin.simulate import Engine, expected_electrons
 
-from scenarios.build import actual_microscope, membrane, tilt_plan, true_crystal
 from scenarios.persist import holds_key, load_npz, save_npz
 from scenarios.runfolder import MATERIAL, RunFolder
 from scenarios.schema import Scenario
@@ -20,7 +20,6 @@ from twin.files.json import read_json, write_json
 from twin.files.parallel import completed_stream
 from twin.model.specimen import Pose
 from twin.model.truth import Truth
-from twin.simulate import Engine, expected_electrons
 from validation.view import TruthIntensities
 
 TRUTH = "truth/truth.json"
@@ -85,8 +84,6 @@ def engine_of(scenario: Scenario) -> Engine:
 
 def make_truth(scenario: Scenario, cif_path: Path) -> Truth:
     """Draw everything that the scenario leaves to chance: how the particle lies, and what happens at each frame."""
-    from twin.specimen.motion import make_poses
-    from twin.specimen.mounting import mount_particle
 
     raise NotImplementedError
 
