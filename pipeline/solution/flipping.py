@@ -1,0 +1,134 @@
+"""Charge flipping in P1, several starts in one batch.
+
+Oszlányi & Sütő, Acta Cryst. A60 (2004) 134; normalised amplitudes: Acta Cryst. A64 (2008) 123; low-density elimination:
+Shiono & Woolfson, Acta Cryst. A48 (1992) 451.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.fft
+from numpy.typing import NDArray
+
+from twin.physics.lattice import Floats, Ints
+
+Complexes = NDArray[np.complex128]
+DELTA = 1.15  # flipping threshold in standard deviations of the density
+FLIP_CYCLES = 135
+ELIMINATION_CYCLES = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Grid:
+    """Where half a sphere of reflections sits in the array of a real FFT.
+
+    shape: voxels. index (n,): flat position in the (u, v, w//2+1) array; conjugate (n,): True where the entry holds
+    the Friedel mate. twin (m,), twin_of (m,): entries of the w = 0 (and Nyquist) planes that repeat reflection
+    ``twin_of`` as its mate.
+    """
+
+    shape: tuple[int, int, int]
+    index: Ints
+    conjugate: NDArray[np.bool_]
+    twin: Ints
+    twin_of: Ints
+    twin_conjugate: NDArray[np.bool_]
+
+    @property
+    def half(self) -> tuple[int, int, int]:
+        return (self.shape[0], self.shape[1], self.shape[2] // 2 + 1)
+
+
+def make_grid(hkl: Ints, *, oversampling: float = 1.0) -> Grid:
+    """Smallest fast grid with at least 2 h_max + 1 (times ``oversampling``) voxels along each axis."""
+    top = np.abs(hkl).max(axis=0)
+    need = np.ceil((2 * top + 1) * oversampling).astype(int)
+    shape = tuple(int(scipy.fft.next_fast_len(int(n), real=True)) for n in need)
+    flip = hkl[:, 2] < 0
+    stored = np.where(flip[:, None], -hkl, hkl)
+    dims = (shape[0], shape[1], shape[2] // 2 + 1)
+    index = np.ravel_multi_index((stored[:, 0] % shape[0], stored[:, 1] % shape[1], stored[:, 2]), dims)
+    flat = np.flatnonzero(stored[:, 2] == 0)
+    mates = -stored[flat]
+    twin = np.ravel_multi_index((mates[:, 0] % shape[0], mates[:, 1] % shape[1], mates[:, 2]), dims)
+    return Grid(shape=(shape[0], shape[1], shape[2]), index=index, conjugate=flip, twin=twin, twin_of=flat,
+                twin_conjugate=~flip[flat])  # fmt: skip
+
+
+def density(grid: Grid, f: Complexes, *, f000: float = 0.0) -> Floats:
+    """ρ(x) = Σ F exp(−2πi h·x) on the grid (scale: no volume); f (n,) of the half-sphere -> shape of the grid."""
+    array = np.zeros(int(np.prod(grid.half)), dtype=np.complex128)
+    # a forward-sign transform of F equals the inverse transform of conj(F)
+    array[grid.index] = np.where(grid.conjugate, f, np.conj(f))
+    array[grid.twin] = np.where(grid.twin_conjugate, f[grid.twin_of], np.conj(f[grid.twin_of]))
+    array[0] = f000
+    size = float(np.prod(grid.shape))
+    return np.asarray(scipy.fft.irfftn(array.reshape(grid.half), s=grid.shape, workers=1) * size)
+
+
+def coefficients(grid: Grid, rho: Floats) -> Complexes:
+    """F of the half-sphere from a density: inverse of :func:`density`."""
+    array = scipy.fft.rfftn(rho, workers=1).reshape(-1)[grid.index] / float(np.prod(grid.shape))
+    return np.asarray(np.where(grid.conjugate, array, np.conj(array)))
+
+
+def _eliminate(rho: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Damp density below about a fifth of a peak's; negative density vanishes."""
+    axes = (-3, -2, -1)
+    strong = np.partition(rho.reshape(len(rho), -1), -max(8, rho[0].size // 400), axis=1)
+    typical = strong[:, -max(8, rho[0].size // 400) :].mean(axis=1).reshape(-1, 1, 1, 1)
+    del axes
+    ratio = rho / (0.2 * np.maximum(typical, 1e-30))
+    return np.asarray(np.where(rho > 0, rho * -np.expm1(-0.5 * ratio**2), 0.0), dtype=np.float32)
+
+
+def flip_charges(
+    *, hkl: Ints, e: Floats, measured: NDArray[np.bool_], starts: int, generator: np.random.Generator,
+    cycles: int = FLIP_CYCLES, delta: float = DELTA,
+) -> tuple[Complexes, Floats]:  # fmt: skip
+    """Phased normalised structure factors of every start and the residual of each.
+
+    hkl (n, 3): half-sphere in the indices of the (primitive) lattice; e (n,), measured (n,). Returns F (starts, n) and
+    the residual Σ||G| − E| / Σ E over measured reflections after low-density elimination (starts,), lower is better.
+    """
+    grid = make_grid(hkl)
+    half = grid.half
+    amplitude = np.zeros(int(np.prod(half)), dtype=np.float32)
+    floating = np.zeros(int(np.prod(half)), dtype=np.float32)
+    for target, values in ((amplitude, np.where(measured, e, 0.0)), (floating, ~measured)):
+        target[grid.index] = values
+        target[grid.twin] = values[grid.twin_of]
+    floating[0] = 1.0
+    amplitude, floating = amplitude.reshape(half), floating.reshape(half)
+    rho = generator.standard_normal((starts, *grid.shape), dtype=np.float32)
+    tiny = np.float32(1e-20)
+    axes = (1, 2, 3)
+    scale = np.float32(np.prod(grid.shape))
+
+    def impose(g: NDArray[np.complex64]) -> NDArray[np.float32]:
+        g *= amplitude / np.maximum(np.abs(g), tiny) + floating
+        return np.asarray(scipy.fft.irfftn(g, s=grid.shape, axes=axes, workers=1))
+
+    def transform(density_: NDArray[np.float32]) -> NDArray[np.complex64]:
+        # irfftn divides by the number of voxels: multiply the amplitudes' scale back
+        return np.asarray(scipy.fft.rfftn(density_, axes=axes, workers=1))
+
+    del scale
+    rho = impose(transform(rho))
+    for _ in range(cycles):
+        threshold = np.float32(delta) * rho.std(axis=axes, keepdims=True)
+        np.copysign(rho, np.where(rho < threshold, -rho, rho), out=rho)
+        rho = impose(transform(rho))
+    for _ in range(ELIMINATION_CYCLES):
+        g = transform(_eliminate(rho))
+        rho = impose(g.copy())
+    found = g.reshape(starts, -1)[:, grid.index]
+    phased = np.where(grid.conjugate, found, np.conj(found)).astype(np.complex128)
+    size = np.abs(phased[:, measured])
+    factor = np.sum(size * e[measured], axis=1) / np.maximum(np.sum(size**2, axis=1), 1e-30)
+    residual = np.sum(np.abs(factor[:, None] * size - e[measured]), axis=1) / max(float(e[measured].sum()), 1e-30)
+    unit = phased / np.maximum(np.abs(phased), 1e-20)
+    e_full = np.where(measured, e, 0.0)
+    return np.where(measured, e_full * unit, factor[:, None] * phased), residual

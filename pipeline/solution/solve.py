@@ -1,0 +1,136 @@
+"""Structure solution without a space group: phases, group, atoms, and a verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.solution.atoms import Model, Workspace, build_model, unique_rows
+from pipeline.solution.composition import classes, formula_units, parse_formula
+from pipeline.solution.flipping import Complexes, flip_charges, make_grid
+from pipeline.solution.groups import Candidate, PhaseMap, primitive_basis, rank_groups
+from pipeline.solution.model import design
+from pipeline.solution.output import to_crystal
+from pipeline.solution.peaks import distances
+from pipeline.solution.spots import Spots, prepare
+from pipeline.solution.symmetrise import Averager, impose, moved_origin, recycle
+from pipeline.solution.verdict import Attempt, choose
+from pipeline.types import MergedReflections, Solution
+from twin.model.crystal import Cell
+from twin.physics.lattice import Ints, cell_volume_angstrom3, direct_matrix
+from twin.physics.symmetry import systematically_absent
+
+AGREEMENT_LIMIT = 0.5  # mean cos Δφ of the worst operation; φ_sym 0.42 is about 0.5
+ABSENCE_LIMIT = 0.35  # mean E² of reflections that the group forbids, with multiple scattering
+BATCH = 4
+GOOD_R, GOOD_RESIDUAL = 0.22, 0.30
+MODELS_PER_START = 5
+DATA_LIMIT_PER_ANGSTROM = 1.45
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Problem:
+    """Data in conventional and primitive indices, and what the cell holds."""
+
+    spots: Spots
+    primitive_hkl: Ints
+    composition: str
+    formula: dict[str, float]
+    numbers: tuple[int, ...]
+
+
+def solve_structure(
+    *, merged: MergedReflections, cell: Cell, composition: str, seed: int, starts: int = 8,
+    density_angstrom3_per_formula: float | None = None, progress: Progress | None = None,
+) -> Solution:  # fmt: skip
+    """Phases by charge flipping in P1, the space group from the phases, atoms from the density; see docs/theory.md.
+
+    composition: formula unit, such as 'In2O3'. density_angstrom3_per_formula: volume of a formula unit in Å³ if known.
+    starts: random starts at most; fewer are used when a model explains the data early. ``progress(done, total)``.
+    """
+    problem = _problem(merged, cell, composition, density_angstrom3_per_formula)
+    generator = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, 0x736F6C76])))
+    attempts: list[Attempt] = []
+    for done in range(0, starts, BATCH):
+        batch = min(BATCH, starts - done)
+        phased, _ = flip_charges(hkl=problem.primitive_hkl, e=problem.spots.e, measured=problem.spots.measured,
+                                 starts=batch, generator=generator)  # fmt: skip
+        for f in phased:
+            attempts += _attempts(problem, f, attempts)
+        if progress is not None:
+            progress(done + batch, starts)
+        if any(a.model is not None and a.model.r < GOOD_R and a.model.residual < GOOD_RESIDUAL for a in attempts):
+            break
+    return choose(problem.spots, attempts, composition=composition, starts=starts)
+
+
+def _problem(merged: MergedReflections, cell: Cell, composition: str, volume: float | None) -> Problem:
+    formula = parse_formula(composition)
+    spots = prepare(merged=merged, cell=cell, g_max_per_angstrom=DATA_LIMIT_PER_ANGSTROM)
+    hkl = np.rint(spots.hkl @ primitive_basis(spots.centring)).astype(np.int64)
+    numbers = formula_units(formula, volume_angstrom3=cell_volume_angstrom3(cell), given_angstrom3=volume)
+    return Problem(spots=spots, primitive_hkl=hkl, composition=composition, formula=formula, numbers=tuple(numbers))
+
+
+def _attempts(problem: Problem, f: Complexes, before: list[Attempt]) -> list[Attempt]:
+    """Groups that one phase set supports, each with the best model found in it."""
+    spots = problem.spots
+    phases = PhaseMap(hkl=problem.primitive_hkl, f=f, g=spots.g)
+    candidates = rank_groups(phases=phases, laue=spots.laue, centring=spots.centring, agreement_limit=AGREEMENT_LIMIT)
+    found: list[Attempt] = []
+    for candidate in candidates:
+        accepted = candidate.agreement >= AGREEMENT_LIMIT and not _contradicted(spots, candidate.setting.hall)
+        model = None
+        if accepted and sum(a.model is not None for a in found) < MODELS_PER_START:
+            model = _best_model(problem, candidate, f)
+        found.append(Attempt(candidate=candidate, accepted=accepted, model=model, crystal=None if model is None else
+                             to_crystal(model, hall=candidate.setting.hall, cell=spots.cell, name=problem.composition),
+                             density=None))  # fmt: skip
+        if model is not None and model.r < GOOD_R and model.residual < GOOD_RESIDUAL:
+            break
+    return found
+
+
+def _contradicted(spots: Spots, hall: str) -> bool:
+    """Whether reflections that the group forbids are bright on average (ratio of intensities, not significance)."""
+    absent = systematically_absent(spots.hkl, hall) & spots.measured
+    return int(absent.sum()) >= 4 and float(np.mean(spots.e[absent] ** 2)) > ABSENCE_LIMIT
+
+
+def _best_model(problem: Problem, candidate: Candidate, f: Complexes) -> Model | None:
+    spots = problem.spots
+    f_obs = np.sqrt(spots.intensity)
+    phased_e, _ = recycle(candidate=candidate, hkl=spots.hkl, primitive_hkl=problem.primitive_hkl, f=f, e=spots.e,
+                          measured=spots.measured)  # fmt: skip
+    phased = impose(phased_e, f_obs, spots.measured)
+    phased = np.where(spots.measured, phased, 0.0)
+    hall = candidate.setting.hall
+    kinds = classes(problem.formula)
+    elements = tuple(e for k in kinds for e in k.elements)
+    rows = unique_rows(spots.unique, spots.measured & ~systematically_absent(spots.hkl, hall))
+    space = Workspace(
+        hall=hall, direct=direct_matrix(spots.cell), basis=primitive_basis(spots.centring),
+        grid=make_grid(problem.primitive_hkl, oversampling=1.9),
+        half=design(hall=hall, cell=spots.cell, hkl=spots.hkl, elements=elements),
+        unique=design(hall=hall, cell=spots.cell, hkl=spots.hkl[rows], elements=elements),
+        f_obs=f_obs[rows], half_f_obs=f_obs, measured=spots.measured, kinds=kinds, elements=elements,
+    )  # fmt: skip
+    best: Model | None = None
+    tried = 0
+    for number in problem.numbers:
+        model = build_model(space, phased, formula_units=number)
+        if model is None:
+            continue
+        if best is None or model.r < best.r:
+            best = model
+        tried += 1
+        if tried >= 2 or best.r < GOOD_R:
+            break
+    return best
+
+
+__all__ = ["Averager", "distances", "moved_origin", "solve_structure"]

@@ -1,0 +1,135 @@
+"""From merged reflections to normalised amplitudes over the whole sphere, in P1.
+
+E = √(I / <I>) with <I> from resolution shells (Wilson, Acta Cryst. 2 (1949) 318), interpolated in |g|.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.types import MergedReflections
+from twin.model.crystal import Cell
+from twin.physics.lattice import Floats, Ints, miller_indices, reciprocal_matrix
+from twin.physics.symmetry import point_rotations
+
+Bools = NDArray[np.bool_]
+SHELLS = 12
+CENTRINGS: dict[str, tuple[tuple[float, float, float], ...]] = {
+    "P": (),
+    "A": ((0, 0.5, 0.5),),
+    "B": ((0.5, 0, 0.5),),
+    "C": ((0.5, 0.5, 0),),
+    "I": ((0.5, 0.5, 0.5),),
+    "R": ((2 / 3, 1 / 3, 1 / 3), (1 / 3, 2 / 3, 2 / 3)),
+    "S": ((1 / 3, 2 / 3, 1 / 3), (2 / 3, 1 / 3, 2 / 3)),
+    "F": ((0, 0.5, 0.5), (0.5, 0, 0.5), (0.5, 0.5, 0)),
+}
+ABSENT_RATIO = 0.12  # mean normalised intensity of a forbidden class that multiple scattering may reach
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Spots:
+    """Half a sphere of reflections in P1 (one of each Friedel pair), in conventional indices.
+
+    hkl (n, 3); g (n,) Å⁻¹; intensity (n,), zero where not measured; e (n,) normalised amplitudes; measured (n,).
+    unique (n,): the Laue class's equivalents share a number. centring: lattice type found from the absences.
+    """
+
+    cell: Cell
+    laue: str
+    hkl: Ints
+    g: Floats
+    intensity: Floats
+    e: Floats
+    measured: Bools
+    unique: Ints
+    centring: str
+    g_max_per_angstrom: float
+
+
+def _canonical(hkl: Ints, rotations: Ints) -> tuple[Ints, int]:
+    """Number that all equivalents of a reflection share, for -N..N indices."""
+    base = 2 * int(np.abs(hkl).max(initial=1)) * 2 + 1
+    turned = np.einsum("ni,kij->nkj", hkl, rotations)
+    offset = base // 2
+    key = ((turned[..., 0] + offset) * base + turned[..., 1] + offset) * base + turned[..., 2] + offset
+    return np.asarray(key.max(axis=1), dtype=np.int64), base
+
+
+def _shell_means(g: Floats, intensity: Floats, at: Floats) -> Floats:
+    """<I> interpolated (in log) over shells with equal numbers of reflections."""
+    order = np.argsort(g)
+    parts = [p for p in np.array_split(order, max(1, min(SHELLS, len(g) // 25))) if len(p)]
+    centres = np.array([g[p].mean() for p in parts])
+    floor = 1e-4 * max(float(intensity.mean()), 1e-30)
+    means = np.array([max(float(intensity[p].mean()), floor) for p in parts])
+    return np.asarray(np.exp(np.interp(at, centres, np.log(means))))
+
+
+def _half(hkl: Ints) -> Bools:
+    h, k, ell = hkl.T
+    return np.asarray((ell > 0) | ((ell == 0) & ((k > 0) | ((k == 0) & (h > 0)))))
+
+
+def centring_allows(hkl: Ints, centring: str) -> Bools:
+    """True where the lattice type lets a reflection exist."""
+    allowed = np.ones(len(hkl), dtype=bool)
+    for vector in CENTRINGS[centring]:
+        phase = hkl @ np.array(vector)
+        allowed &= np.abs(phase - np.round(phase)) < 1e-6
+    return allowed
+
+
+def find_centring(hkl: Ints, e_squared: Floats) -> str:
+    """Lattice type with the most forbidden reflections among those whose forbidden class is dark.
+
+    Judged by mean normalised intensities (ratios within shells), never by significance.
+    """
+    best, absent_best = "P", 0
+    for name in CENTRINGS:
+        absent = ~centring_allows(hkl, name)
+        count = int(absent.sum())
+        if count >= 8 and count > absent_best:
+            ratio = float(e_squared[absent].mean()) / max(float(e_squared[~absent].mean()), 1e-12)
+            if ratio < ABSENT_RATIO:
+                best, absent_best = name, count
+    return best
+
+
+def prepare(*, merged: MergedReflections, cell: Cell, g_max_per_angstrom: float | None = None) -> Spots:
+    """Fill by the Laue symmetry, expand to P1, normalise; reflections inside the sphere that nobody measured float."""
+    b = reciprocal_matrix(cell)
+    length = np.linalg.norm(merged.hkl @ b.T, axis=1)
+    good = np.isfinite(merged.intensity) & (length > 0)
+    limit = min(float(length[good].max(initial=0.0)), g_max_per_angstrom or np.inf) + 1e-6
+    good &= length <= limit
+    if int(good.sum()) < 10:
+        raise ValueError(f"structure solution needs at least 10 reflections, got {int(good.sum())}")
+    rotations = point_rotations(merged.hall, friedel=True)
+    sphere = miller_indices(reciprocal=b, g_max_per_angstrom=limit)[1:]
+    sphere = sphere[_half(sphere)]
+    both = np.concatenate([sphere, merged.hkl[good]])
+    key, _ = _canonical(both, rotations)
+    _, number = np.unique(key, return_inverse=True)
+    unique, seen = number[: len(sphere)], number[len(sphere) :]
+    groups = int(number.max()) + 1
+    weight = np.maximum(merged.multiplicity[good].astype(np.float64), 1.0)
+    total, norm = np.zeros(groups), np.zeros(groups)
+    np.add.at(total, seen, weight * np.maximum(merged.intensity[good], 0.0))
+    np.add.at(norm, seen, weight)
+    measured = norm[unique] > 0
+    intensity = np.where(measured, total[unique] / np.maximum(norm[unique], 1e-30), 0.0)
+    g = np.linalg.norm(sphere @ b.T, axis=1)
+    raw = intensity / _shell_means(g[measured], intensity[measured], g)
+    centring = find_centring(sphere[measured], raw[measured])
+    allowed = centring_allows(sphere, centring)
+    use = measured & allowed
+    e = np.sqrt(np.where(use, intensity / _shell_means(g[use], intensity[use], g), 0.0))
+    return Spots(
+        cell=cell, laue=merged.hall, hkl=sphere[allowed], g=g[allowed], intensity=intensity[allowed],
+        e=np.minimum(e[allowed], 5.0), measured=measured[allowed], unique=unique[allowed], centring=centring,
+        g_max_per_angstrom=float(limit),
+    )  # fmt: skip
