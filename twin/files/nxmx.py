@@ -2,7 +2,8 @@
 
 While it is recorded the series is the folder ``frames.nxs.part`` (twin.files.frames). :meth:`SeriesRecorder.complete`
 puts it together under a temporary name and renames it. In ``/entry/edtwin`` the file carries the nominal settings, the
-angles as reported, the SHA-256 of each frame, and that of everything else in the file; ``complete`` is written last.
+angles as reported and the SHA-256 of each frame; ``complete`` is written last, and behind the HDF5 content stands a
+seal with the SHA-256 of the whole, which is checked before HDF5 sees the file.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from twin.files.frames import (
 )
 from twin.files.json import from_json, read_json, write_json
 from twin.files.nxmx_layout import SeriesMetadata
-from twin.files.sealed import FORMAT, RECORD, content_sha256, opened_series, write_series
+from twin.files.sealed import FORMAT, RECORD, check_seal, opened_series, write_series
 from twin.model.dataset import Dataset
 from twin.model.instrument import Microscope
 from twin.model.plan import Mode
@@ -198,7 +199,10 @@ def read_dataset(path: Path, *, verify: bool = True) -> Dataset:
 
     ``verify=False`` skips the hashes (not the checks of shape, count and completeness).
     """
-    with opened_series(Path(path)) as file:
+    path = Path(path)
+    if verify:
+        check_seal(path)
+    with opened_series(path) as file:
         record = file.get(RECORD)
         if record is None:
             raise InputError(f"{path} is no series of edtwin: the group {RECORD} is missing")
@@ -206,9 +210,7 @@ def read_dataset(path: Path, *, verify: bool = True) -> Dataset:
             raise InputError(f"{path} is not complete: its recording or its writing was interrupted")
         if int(record["format"][()]) != FORMAT:
             raise InputError(f"{path}: {RECORD}/format is {int(record['format'][()])}; this version reads {FORMAT}")
-        if verify and content_sha256(file) != record.attrs["content_sha256"]:
-            raise InputError(f"{path} is damaged: the SHA-256 of its settings does not match")
-        return _dataset(Path(path), file=file, record=record, verify=verify)
+        return _dataset(path, file=file, record=record, verify=verify)
 
 
 def _dataset(path: Path, *, file: h5py.File, record: Any, verify: bool) -> Dataset:

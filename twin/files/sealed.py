@@ -6,12 +6,11 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
 
-from twin.files.atomic import atomic_path
+from twin.files.atomic import atomic_path, sha256_file
 from twin.files.errors import InputError
 from twin.files.frames import Counts
 from twin.files.json import to_json
@@ -19,7 +18,9 @@ from twin.files.nxmx_layout import SeriesMetadata, write_layout
 
 FORMAT = 1
 RECORD = "/entry/edtwin"
-_SEALS = ("content_sha256", "complete")
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+_SEAL = b"EDTSEAL1"
+_SEAL_BYTES = len(_SEAL) + 32
 
 
 def write_series(path: Path, *, frames: Iterator[Counts], hashes: list[str], metadata: SeriesMetadata) -> None:
@@ -27,59 +28,63 @@ def write_series(path: Path, *, frames: Iterator[Counts], hashes: list[str], met
     detector = metadata.microscope.detector
     shape = (detector.slow_px, detector.fast_px)
     # the 1.10 format checks its own metadata (superblock 3) and is read by all HDF5 since 2016
-    with atomic_path(path) as temporary, h5py.File(temporary, "w", libver=("v110", "v110")) as file:
-        data = file.create_dataset(
-            "entry/data/data",
-            shape=(len(hashes), *shape),
-            dtype=np.uint32,
-            chunks=(1, *shape),
-            compression="gzip",
-            compression_opts=4,
-            shuffle=True,
-            fletcher32=True,
-        )
-        for index, frame in enumerate(frames):
-            data[index] = frame
-        write_layout(file, metadata=metadata)
-        record = file.create_group(RECORD)
-        record.attrs["NX_class"] = "NXcollection"
-        record["format"] = FORMAT
-        record["frame_count"] = len(hashes)
-        record["frame_sha256"] = hashes
-        record["microscope"] = to_json(metadata.microscope)
-        for name in ("name", "mode", "precession_deg", "alpha_start_deg", "alpha_end_deg", "exposure_s"):
-            record[name] = getattr(metadata, name)
-        file.flush()
-        record.attrs["content_sha256"] = content_sha256(file)
-        file.flush()
-        record.attrs["complete"] = True
+    with atomic_path(path) as temporary:
+        with h5py.File(temporary, "w", libver=("v110", "v110")) as file:
+            _fill(file, shape=shape, frames=frames, hashes=hashes, metadata=metadata)
+        _seal(temporary)
 
 
-def content_sha256(file: h5py.File) -> str:
-    """SHA-256 over names, types, values and attributes of everything in the file but the counts and the two seals."""
-    digest = hashlib.sha256()
+def _fill(
+    file: h5py.File, *, shape: tuple[int, int], frames: Iterator[Counts], hashes: list[str], metadata: SeriesMetadata
+) -> None:
+    data = file.create_dataset(
+        "entry/data/data",
+        shape=(len(hashes), *shape),
+        dtype=np.uint32,
+        chunks=(1, *shape),
+        compression="gzip",
+        compression_opts=4,
+        shuffle=True,
+        fletcher32=True,
+    )
+    for index, frame in enumerate(frames):
+        data[index] = frame
+    write_layout(file, metadata=metadata)
+    record = file.create_group(RECORD)
+    record.attrs["NX_class"] = "NXcollection"
+    record["format"] = FORMAT
+    record["frame_count"] = len(hashes)
+    record["frame_sha256"] = hashes
+    record["microscope"] = to_json(metadata.microscope)
+    for name in ("name", "mode", "precession_deg", "alpha_start_deg", "alpha_end_deg", "exposure_s"):
+        record[name] = getattr(metadata, name)
+    file.flush()
+    record.attrs["complete"] = True
 
-    def add(name: str, item: Any) -> None:
-        digest.update(f"\n{name}|".encode())
-        for key in sorted(item.attrs):
-            if not (name == RECORD.lstrip("/") and key in _SEALS):
-                digest.update(f"@{key}={_bytes_of(item.attrs[key])!r}".encode())
-        if isinstance(item, h5py.Dataset):
-            digest.update(f"{item.shape}".encode())
-            digest.update(str(item.dtype).encode() if name == "entry/data/data" else _bytes_of(item[()]))
 
-    add("", file)
-    file.visititems(add)
-    return digest.hexdigest()
+def _seal(path: Path) -> None:
+    """Append the SHA-256 of all bytes so far; HDF5 ignores what stands behind its own end of file."""
+    digest = bytes.fromhex(sha256_file(path))
+    with open(path, "ab") as handle:
+        handle.write(_SEAL + digest)
 
 
-def _bytes_of(value: object) -> bytes:
-    array = np.asarray(value)
-    if array.dtype.kind == "O":
-        return repr([x.decode() if isinstance(x, bytes) else str(x) for x in array.ravel()]).encode()
-    if array.dtype.kind in "US":
-        return str(array.item() if array.ndim == 0 else array.tolist()).encode()
-    return array.dtype.str.encode() + np.ascontiguousarray(array).tobytes()
+def check_seal(path: Path) -> None:
+    """Raise :class:`InputError` unless the file is byte for byte what was written; HDF5 is not involved.
+
+    Needed before HDF5 opens a file, because damaged metadata can keep the library in an endless loop.
+    """
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
+    body, seal = raw[:-_SEAL_BYTES], raw[-_SEAL_BYTES:]
+    if not raw.startswith(_HDF5):
+        raise InputError(f"{path} is no HDF5 file, or its beginning is damaged")
+    if not seal.startswith(_SEAL):
+        raise InputError(f"{path} is no sealed series of edtwin: it is truncated, changed, or from another program")
+    if hashlib.sha256(body).digest() != seal[len(_SEAL) :]:
+        raise InputError(f"{path} is damaged or was changed: the SHA-256 of the file does not match")
 
 
 @contextmanager

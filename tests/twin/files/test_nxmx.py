@@ -119,19 +119,6 @@ def test_a_finished_series_is_not_overwritten(tmp_path: Path, small_dataset: Dat
         _recorder(path, small_dataset)
 
 
-def _silently_wrong(path: Path, truth: Dataset) -> bool:
-    """Whether reading gave something else than the truth without saying so; refusals must be InputErrors."""
-    try:
-        read = read_dataset(path)
-    except InputError:
-        return False
-    try:
-        assert_same(read, truth)
-    except AssertionError:
-        return True
-    return False
-
-
 def test_truncated_files_are_refused(tmp_path: Path, small_dataset: Dataset) -> None:
     raw = write_dataset(tmp_path / "frames.nxs", small_dataset).read_bytes()
     damaged = tmp_path / "damaged.nxs"
@@ -146,7 +133,6 @@ def test_damage_is_never_silent(tmp_path: Path, small_dataset: Dataset, kind: st
     raw = write_dataset(tmp_path / "frames.nxs", small_dataset).read_bytes()
     damaged = tmp_path / "damaged.nxs"
     generator = np.random.default_rng(11)
-    refused = 0
     for _ in range(250):
         body = bytearray(raw)
         at = int(generator.integers(len(raw)))
@@ -155,12 +141,9 @@ def test_damage_is_never_silent(tmp_path: Path, small_dataset: Dataset, kind: st
         else:
             body[at : at + 256] = bytes(len(body[at : at + 256]))
         damaged.write_bytes(body)
-        assert not _silently_wrong(damaged, small_dataset)
-        try:
-            read_dataset(damaged)
-        except InputError:
-            refused += 1
-    assert refused > 60  # the rest hit bytes that HDF5 reserves but does not use
+        if bytes(body) != raw:
+            with pytest.raises(InputError, match=r"damaged\.nxs"):
+                read_dataset(damaged)
 
 
 def test_counts_swapped_inside_a_valid_file_are_found(tmp_path: Path, small_dataset: Dataset) -> None:
@@ -168,7 +151,7 @@ def test_counts_swapped_inside_a_valid_file_are_found(tmp_path: Path, small_data
     with h5py.File(path, "r+") as file:
         data = file["entry/data/data"]
         data[0], data[1] = data[1], data[0]
-    with pytest.raises(InputError, match="frame 0"):
+    with pytest.raises(InputError, match="changed"):
         read_dataset(path)
     assert len(read_dataset(path, verify=False).counts) == 5
 
@@ -178,7 +161,7 @@ def test_a_changed_angle_or_setting_is_found(tmp_path: Path, small_dataset: Data
         path = write_dataset(tmp_path / "frames.nxs", small_dataset)
         with h5py.File(path, "r+") as file:
             file[name][2] += 0.25
-        with pytest.raises(InputError, match="settings does not match"):
+        with pytest.raises(InputError, match="changed"):
             read_dataset(path)
 
 
@@ -187,14 +170,15 @@ def test_a_file_without_its_completion_mark_is_refused(tmp_path: Path, small_dat
     with h5py.File(path, "r+") as file:
         del file["entry/edtwin"].attrs["complete"]
     with pytest.raises(InputError, match="not complete"):
-        read_dataset(path)
+        read_dataset(path, verify=False)
 
 
 def test_foreign_and_absent_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "text.nxs").write_text("no HDF5 here")
     with h5py.File(tmp_path / "foreign.nxs", "w") as file:
         file["entry/data/data"] = np.zeros((2, 3, 4))
-    for name, words in (("text.nxs", "damaged"), ("foreign.nxs", "no series of edtwin"), ("absent.nxs", "not exist")):
+    words_of = {"text.nxs": "no HDF5 file", "foreign.nxs": "no sealed series", "absent.nxs": "cannot be read"}
+    for name, words in words_of.items():
         with pytest.raises(InputError, match=words):
             read_dataset(tmp_path / name)
 
