@@ -40,7 +40,8 @@ def cell_from_reciprocal_matrix(ub: ArrayLike) -> Cell:
         return float(np.degrees(np.arccos(np.clip(metric[i, j] / (lengths[i] * lengths[j]), -1.0, 1.0))))
 
     a, b, c = (float(v) for v in lengths)
-    return Cell(a_angstrom=a, b_angstrom=b, c_angstrom=c, alpha_deg=angle(1, 2), beta_deg=angle(0, 2), gamma_deg=angle(0, 1))
+    alpha, beta, gamma = angle(1, 2), angle(0, 2), angle(0, 1)
+    return Cell(a_angstrom=a, b_angstrom=b, c_angstrom=c, alpha_deg=alpha, beta_deg=beta, gamma_deg=gamma)
 
 
 def rotation_matrix(*, axis: ArrayLike, angle_deg: float) -> Floats:

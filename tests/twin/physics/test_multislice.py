@@ -1,5 +1,7 @@
 """Multislice against Bloch waves by dense diagonalisation: they share nothing but the scattering factors."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -91,7 +93,7 @@ def _fourier_phases(points: int, slices: int) -> list[np.ndarray]:
     u = u.reshape(points, points, len(level))
     edges = np.linspace(0.0, 1.0, slices + 1)
     phases = []
-    for z0, z1 in zip(edges[:-1], edges[1:], strict=True):
+    for z0, z1 in pairwise(edges):
         mean = np.exp(1j * np.pi * level * (z0 + z1)) * np.sinc(level * (z1 - z0)) * (z1 - z0) * c
         field = np.fft.ifft2(u @ mean).real.T * points**2
         phases.append((np.pi / (k * DIRECTION[0, 2]) * field).astype(np.float32))
