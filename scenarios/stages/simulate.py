@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -10,16 +9,22 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from twin.simulate import Engine, expected_electrons
 
+from scenarios.build import actual_microscope, membrane, tilt_plan, true_crystal
 from scenarios.persist import holds_key, load_npz, save_npz
 from scenarios.runfolder import MATERIAL, RunFolder
 from scenarios.schema import Scenario
 from scenarios.stages.base import Context, Outcome, Stage
 from twin.files.json import read_json, write_json
 from twin.files.parallel import completed_stream
-from twin.model.specimen import Pose
+from twin.model.crystal import Crystal
+from twin.model.specimen import Particle, Pose
 from twin.model.truth import Truth
+from twin.physics.lattice import direct_matrix
+from twin.simulate import Engine, expected_electrons
+from twin.specimen.motion import make_poses
+from twin.specimen.mounting import euler_mounting, lying_mounting, random_mounting
+from twin.specimen.streams import stream
 from validation.view import TruthIntensities
 
 TRUTH = "truth/truth.json"
@@ -84,8 +89,47 @@ def engine_of(scenario: Scenario) -> Engine:
 
 def make_truth(scenario: Scenario, cif_path: Path) -> Truth:
     """Draw everything that the scenario leaves to chance: how the particle lies, and what happens at each frame."""
+    crystal, microscope, plan = true_crystal(scenario, cif_path), actual_microscope(scenario), tilt_plan(scenario)
+    p, deviations = microscope.projection, scenario.actual
+    poses = make_poses(
+        plan=plan,
+        tilt_axis_deg=p.tilt_axis_deg,
+        centre_px=(p.centre_fast_px, p.centre_slow_px),
+        seed=scenario.seed,
+        orientation_jitter_deg=deviations.orientation_jitter_deg,
+        centre_drift_px=deviations.centre_drift_px,
+        position_drift_nm=deviations.position_drift_nm,
+        position_runout_nm=deviations.position_runout_nm,
+        intensity_sd_percent=deviations.intensity_sd_percent,
+    )
+    return Truth(
+        crystal=crystal,
+        particle=_particle(scenario, crystal),
+        membrane=membrane(scenario),
+        microscope=microscope,
+        plan=plan,
+        poses=poses,
+        seed=scenario.seed,
+    )
 
-    raise NotImplementedError
+
+def _particle(scenario: Scenario, crystal: Crystal) -> Particle:
+    table = scenario.particle
+    generator = stream(scenario.seed, "mounting")
+    if table.mounting == "fixed":
+        z, x, z2 = table.mounting_euler_deg
+        mounting = euler_mounting(z_deg=z, x_deg=x, z2_deg=z2)
+    elif table.mounting == "lying":
+        mounting = lying_mounting(generator, long_axis=direct_matrix(crystal.cell) @ np.array(table.axis_uvw))
+    else:
+        mounting = random_mounting(generator)
+    return Particle(
+        shape=table.shape,
+        size_nm=table.size_nm,
+        axis_uvw=table.axis_uvw,
+        mounting=mounting,
+        mosaicity_deg=table.mosaicity_deg,
+    )
 
 
 def _settings(scenario: Scenario) -> Mapping[str, object]:
@@ -124,11 +168,6 @@ def _expose(pose: Pose, *, truth: Truth, engine: Engine, folder: RunFolder, key:
     )
     save_npz(folder.file(exposure_name(pose.index)), exposure, key=key)
     return pose.index
-
-
-def forget_exposures(folder: RunFolder) -> None:
-    """Remove all exposures."""
-    shutil.rmtree(folder.file(EXPOSURES), ignore_errors=True)
 
 
 STAGE = Stage(
