@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from twin.model.crystal import Crystal
-from twin.physics.beams import coupled_hkl, select_beams
+from twin.physics.beams import select_beams
 from twin.physics.electrons import wavenumber_per_angstrom
 from twin.physics.ewald import excitation_errors
-from twin.physics.lattice import Floats, Ints, miller_indices
-from twin.physics.potential import PotentialTable, potential_matrix, potential_table
+from twin.physics.lattice import Floats, Ints
+from twin.physics.potential import PotentialTable, candidates, potential_matrix, potential_table
 from twin.physics.propagation import propagate
 
 Complex = NDArray[np.complex128]
@@ -66,12 +66,14 @@ def bloch_amplitudes(
         table = potential_table(
             crystal=crystal, energy_kev=energy_kev, g_max_per_angstrom=g_max_per_angstrom, absorption=absorption
         )
-    candidates = coupled_hkl(miller_indices(reciprocal=lab, g_max_per_angstrom=g_max_per_angstrom), crystal.hall)
+    if g_max_per_angstrom > table.g_max_per_angstrom * (1 + 1e-9):
+        raise ValueError(f"g_max {g_max_per_angstrom} exceeds that of the potential table, {table.g_max_per_angstrom}")
+    listed = candidates(table, lab, crystal.hall)
     groups = np.array_split(np.arange(len(all_directions)), -(-len(all_directions) // group_size))
     chosen = [
         select_beams(
             reciprocal_lab=lab,
-            hkl=candidates,
+            hkl=listed,
             directions=all_directions[columns],
             wavenumber_per_angstrom=k,
             g_max_per_angstrom=g_max_per_angstrom,
@@ -79,8 +81,8 @@ def bloch_amplitudes(
         )
         for columns in groups
     ]
-    union = np.unique(np.concatenate(chosen))  # candidates are sorted by length: (0, 0, 0) stays first
-    hkl = candidates[union]
+    union = np.unique(np.concatenate(chosen))  # sorted by length: (0, 0, 0) stays first
+    hkl = listed[union]
     g_lab = hkl @ lab.T
     s = excitation_errors(g_lab=g_lab, directions=all_directions, wavenumber_per_angstrom=k)
     active = np.abs(s) <= s_max_per_angstrom if per_direction else np.zeros(s.shape, dtype=bool)

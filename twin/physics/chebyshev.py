@@ -1,15 +1,16 @@
-"""Pieces of the Chebyshev propagator: spectral bounds, coefficients, and the plan for blocks of orientations.
+"""Chebyshev expansion of exp(iτA): bounds of the spectrum and coefficients.
 
-The operator of one orientation is diag(d_s) + U, with U shared by all of them. On a spectrum inside
-centre ± radius, exp(iτA) = e^{iτ·centre} Σ_k (2 − δ_k0) i^k J_k(τ·radius) T_k((A − centre) / radius)
-(Tal-Ezer & Kosloff, J. Chem. Phys. 81 (1984) 3967). With U and d real every T_k e_0 is real: only the coefficients
-are complex.
+On a spectrum inside c ± r, exp(iτA) = e^{iτc} Σ_k (2 − δ_k0) i^k J_k(τ r) T_k((A − c) / r)
+(Tal-Ezer & Kosloff, J. Chem. Phys. 81 (1984) 3967). For a real matrix every T_k e_0 is real: only coefficients are
+complex. With absorption the same polynomials are used about a complex centre; they grow as ρ^k on the ellipse that
+encloses the scaled field of values, and the number of terms allows for it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,17 +19,20 @@ from scipy.special import jv
 from twin.physics.lattice import Floats
 
 Complex = NDArray[np.complex128]
+Array = NDArray[Any]
+T = TypeVar("T")
 _LANCZOS_STEPS = 14
+_SMALL = 64
 
 
-def hermitian_bounds(matrix: NDArray[Any], *, steps: int = _LANCZOS_STEPS) -> tuple[float, float]:
+def hermitian_bounds(matrix: Array, *, steps: int = _LANCZOS_STEPS) -> tuple[float, float]:
     """(lower, upper) bounds of the eigenvalues of a Hermitian (n, n) matrix.
 
     Exact for n ≤ 64; otherwise the extreme Ritz values of a few Lanczos steps, widened by their residuals
-    (Zhou & Li, Linear Algebra Appl. 435 (2011) 480) and by 1 %. Callers check the outcome by the norm of ψ.
+    (Zhou & Li, Linear Algebra Appl. 435 (2011) 480) and by 1 %. The recurrence itself shows when they were too narrow.
     """
     n = matrix.shape[0]
-    if n <= 64:
+    if n <= _SMALL:
         values = np.linalg.eigvalsh(matrix)
         return float(values[0]), float(values[-1])
     v = np.cos(1.0 + 1.7 * np.arange(n)).astype(matrix.dtype) + 1.0
@@ -41,7 +45,7 @@ def hermitian_bounds(matrix: NDArray[Any], *, steps: int = _LANCZOS_STEPS) -> tu
         w -= alpha[j] * v
         b = float(np.linalg.norm(w))
         beta[j] = b
-        if b < 1e-12 * max(abs(alpha).max(), 1e-300):
+        if b <= 1e-12 * max(float(np.abs(alpha).max()), 1e-300):
             steps = j + 1
             break
         before, v = v, w / b
@@ -54,7 +58,10 @@ def hermitian_bounds(matrix: NDArray[Any], *, steps: int = _LANCZOS_STEPS) -> tu
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spectrum:
-    """Rectangle that holds the field of values: real part in centre ± radius, imaginary part in [low, high]."""
+    """Rectangle that holds the field of values: real part in centre ± radius, imaginary part in [low, high].
+
+    The radius has been widened by half the height, which keeps the enclosing ellipse flat.
+    """
 
     centre: float
     radius: float
@@ -68,85 +75,80 @@ class Spectrum:
 
     @property
     def growth(self) -> float:
-        """Parameter ρ of the Bernstein ellipse (foci ± 1) that encloses the scaled rectangle; 1 when it is flat."""
+        """Parameter ρ of the Bernstein ellipse (foci ± 1) through the corners of the scaled rectangle; 1 if flat."""
         y = 0.5 * (self.imaginary_high - self.imaginary_low) / self.radius
-        if y == 0.0:
+        if y <= 0.0:
             return 1.0
-        x = max(0.0, 1.0 - y)  # the radius has been widened by the half height: see spectrum_of
+        x = max(0.0, 1.0 - y)
         total = np.hypot(x - 1.0, y) + np.hypot(x + 1.0, y)
         return float(0.5 * (total + np.sqrt(max(total**2 - 4.0, 0.0))))
 
+    def widened(self, factor: float) -> Spectrum:
+        return Spectrum(
+            centre=self.centre,
+            radius=factor * self.radius,
+            imaginary_low=self.imaginary_low,
+            imaginary_high=self.imaginary_high,
+        )
 
-def spectrum_of(
-    *, off_diagonal: tuple[float, float], diagonal: tuple[float, float], absorption: tuple[float, float] = (0.0, 0.0)
-) -> Spectrum:
-    """Bounds of diag(d) + U (+ iU') from those of its parts (Weyl's inequality)."""
-    low, high = off_diagonal[0] + diagonal[0], off_diagonal[1] + diagonal[1]
+
+def spectrum_of(*, real: tuple[float, float], absorption: tuple[float, float] = (0.0, 0.0)) -> Spectrum:
+    """Rectangle for eigenvalue bounds of the Hermitian and of the absorptive part."""
     half_height = 0.5 * (absorption[1] - absorption[0])
     return Spectrum(
-        centre=0.5 * (low + high),
-        radius=max(0.5 * (high - low) + half_height, 1e-12),
+        centre=0.5 * (real[0] + real[1]),
+        radius=max(0.5 * (real[1] - real[0]) + half_height, 1e-12),
         imaginary_low=absorption[0],
         imaginary_high=absorption[1],
     )
 
 
-def coefficients(*, spectrum: Spectrum, tau: Floats, tolerance: float) -> tuple[Complex, Complex]:
-    """Coefficients c_k(τ) of exp(iτA) = Σ c_k T_k and their derivatives by τ; both (terms, len(tau)).
-
-    The number of terms is the smallest whose neglected tail is below ``tolerance``, with the growth ρ^k of T_k on
-    the enclosing ellipse when there is absorption (Crouzeix's theorem bounds the matrix function by 2.41 × that).
-    """
-    radius, shift = spectrum.radius, spectrum.shift
-    x = radius * np.abs(tau)
-    most = int(np.max(x, initial=0.0))
-    size = int(most + 12.0 * (most + 1.0) ** (1.0 / 3.0) + 40)
-    k = np.arange(size + 2)
-    bessel = jv(k[:, None], radius * tau[None, :])
-    tail = np.cumsum((2.0 * np.abs(bessel).max(axis=1) * spectrum.growth**k)[::-1])[::-1]
-    terms = min(int(np.searchsorted(-tail, -tolerance)) + 1, size)
-    factor = np.where(k == 0, 1.0, 2.0) * np.array([1.0, 1.0j, -1.0, -1.0j])[k % 4]
-    phase = np.exp(1j * shift * tau)[None, :]
-    slope = np.empty_like(bessel[:-1])
-    slope[0] = -bessel[1]
-    slope[1:] = 0.5 * (bessel[:-2] - bessel[2:])
-    value = factor[:terms, None] * phase * bessel[:terms]
-    derivative = factor[:terms, None] * phase * (1j * shift * bessel[:terms] + radius * slope[:terms])
-    return value, derivative
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Block:
-    """Neighbouring orientations that are propagated together on the union of their active beams."""
+class Series:
+    """c_k(τ_j) = phase_j · i^k · real_kj. phase: (J,); real: (terms, J); shift: the centre; tau: (J,)."""
 
-    columns: NDArray[np.int64]
-    rows: NDArray[np.int64]
-    masked: bool
+    phase: Complex
+    real: Floats
+
+    @property
+    def terms(self) -> int:
+        return int(self.real.shape[0])
 
 
-def blocks(
-    *, active: NDArray[np.bool_] | None, beams: int, orientations: int, block_size: int | None = None
-) -> list[Block]:
-    """Split orientations into contiguous blocks.
+def series(*, spectrum: Spectrum, tau: Floats, tolerance: float, derivative: bool = False) -> Series:
+    """Coefficients of exp(iτA), or with ``derivative`` of d/dτ exp(iτ(A − shift)), on T_k.
 
-    Without a mask: one block of at most 64 columns after another. With a mask the size (8…64) is the one with the
-    least work Σ n² s, a block of few columns being charged for its poorer matrix products.
+    The number of terms is the smallest whose neglected tail is below ``tolerance``, with the growth ρ^k of T_k on the
+    enclosing ellipse when there is absorption (Crouzeix's theorem: the matrix function is within 2.41 × that).
     """
-    if active is None:
-        size = block_size or 64
-        everything = np.arange(beams)
-        starts = range(0, orientations, size)
-        return [Block(columns=np.arange(i, min(i + size, orientations)), rows=everything, masked=False) for i in starts]
-    best: list[Block] = []
-    least = np.inf
-    for size in (block_size,) if block_size else (4, 8, 16, 32, 64):
-        trial = []
-        for i in range(0, orientations, size):
-            columns = np.arange(i, min(i + size, orientations))
-            union = active[:, columns]
-            rows = np.flatnonzero(union.any(axis=1))
-            trial.append(Block(columns=columns, rows=rows, masked=not bool(union[rows].all())))
-        work = sum(b.rows.size**2 * (b.columns.size + 6.0) + 30.0 * b.rows.size * b.columns.size for b in trial)
-        if work < least:
-            best, least = trial, work
-    return best
+    x = spectrum.radius * np.asarray(tau, dtype=np.float64)
+    most = float(np.max(np.abs(x), initial=0.0))
+    growth = spectrum.growth
+    size = int(1.1 * most * growth + 12.0 * (most + 1.0) ** (1.0 / 3.0) + 40)
+    k = np.arange(size + 2)
+    bessel = jv(k[:, None], x[None, :])
+    tail = np.cumsum((2.0 * np.abs(bessel).max(axis=1) * growth**k)[::-1])[::-1]
+    terms = min(int(np.searchsorted(-tail, -tolerance)) + 1, size)
+    factor = np.where(k == 0, 1.0, 2.0)[:terms, None]
+    values = bessel[:terms]
+    if derivative:  # i^k J_k' = i^k (J_{k−1} − J_{k+1}) / 2
+        slope = np.empty_like(bessel[:-1])
+        slope[0] = -bessel[1]
+        slope[1:] = 0.5 * (bessel[:-2] - bessel[2:])
+        values = spectrum.radius * slope[:terms]
+    return Series(phase=np.exp(1j * spectrum.shift * np.asarray(tau)), real=factor * values)
+
+
+class Trials(Generic[T]):
+    """Spectra in the order of trial, each with what belongs to it, made once and only when it is needed."""
+
+    def __init__(self, spectra: tuple[Spectrum, ...], make: Callable[[Spectrum], T]) -> None:
+        self._spectra = spectra
+        self._make = make
+        self._made: list[T] = []
+
+    def __iter__(self) -> Iterator[tuple[Spectrum, T]]:
+        for i, spectrum in enumerate(self._spectra):
+            if i == len(self._made):
+                self._made.append(self._make(spectrum))
+            yield spectrum, self._made[i]

@@ -7,14 +7,17 @@ are held fixed, which is exact: they only change how the same exponential is sum
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from twin.physics.chebyshev import Block, Spectrum, blocks, coefficients
+from twin.physics.chebyshev import Series, Spectrum, Trials, series
 from twin.physics.lattice import Floats
-from twin.physics.propagation import Accumulator, Slab, prepare_slab, scaled_operator
+from twin.physics.propagation import is_single, local_rows
+from twin.physics.recurrence import CHUNK, Sum, advance_sources, block_derivatives, block_operator
+from twin.physics.slab import Block, Slab, blocks, prepare_slab
 
 Array = NDArray[Any]
 
@@ -55,41 +58,59 @@ def intensities_with_derivatives(
         active=active,
     )
     n, s = slab.diagonal.shape
-    du = np.asarray(potential_derivatives).reshape(-1, n, n) * (slab.scaling[:, None] * slab.scaling[None, :])
-    ds = np.asarray(excitation_derivatives, dtype=np.float64)
-    ds = ds[:, :, None] if ds.ndim == 2 else ds
-    dd = np.broadcast_to(ds.reshape(-1, n, ds.shape[-1]) if ds.size else np.zeros((0, n, 1)), (ds.shape[0], n, s))
+    du = np.asarray(potential_derivatives).reshape(-1, n, n)
+    if normal_cosine_ratio is not None:
+        du = du * (slab.scaling[:, None] * slab.scaling[None, :])
+    slab, du = _same_type(slab, du)
+    dd = _diagonal_derivatives(excitation_derivatives, n, s)
     dd = 2.0 * wavenumber_per_angstrom * dd * (slab.scaling**2)[None, :, None]
     weights = np.asarray(thickness_weights, dtype=np.float64)
     extra = None if weight_derivative is None else np.asarray(weight_derivative, dtype=np.float64)
     nodes = np.atleast_1d(np.asarray(thickness_angstrom, dtype=np.float64))
     wanted = np.asarray(rows, dtype=np.int64)
     azimuth = np.asarray(azimuth_weights, dtype=np.float64)
-    single = np.dtype(dtype) == np.dtype(np.float32)
-    limit = tolerance if tolerance is not None else (1e-6 if single else 1e-10)
+    limit = tolerance if tolerance is not None else (1e-6 if is_single(dtype) else 1e-10)
 
-    count = du.shape[0] + dd.shape[0] + (extra is not None) + thickness_scale_derivative
-    intensity, derivative = np.zeros(wanted.size), np.zeros((count, wanted.size))
-    for block in blocks(active=slab.active, beams=n, orientations=s):
-        place = np.full(n, -1)
-        place[block.rows] = np.arange(block.rows.size)
-        local = place[wanted]
-        inside = np.flatnonzero(local >= 0)
+    count = du.shape[0] + dd.shape[0]
+    total = np.zeros((1 + count + (extra is not None) + thickness_scale_derivative, wanted.size))
+    trials = Trials(slab.spectra, lambda x: _series(x, slab.unit * nodes, limit, thickness_scale_derivative))
+    for block in blocks(slab, weight=float(1 + 2 * du.shape[0] + dd.shape[0])):
+        local, inside = local_rows(block, wanted, n)
         if inside.size == 0:
             continue
-        psi, dpsi, slope = _block(slab, block, du, dd, nodes, local[inside], limit, single, thickness_scale_derivative)
+        psi, slope = _block(slab, block, du, dd, trials, local, is_single(dtype))
         w = azimuth[block.columns]
-        power = np.abs(psi) ** 2
-        intensity[inside] += np.einsum("s,j,jsm->m", w, weights, power, optimize=True)
-        weighted = np.conj(psi) * (w[None, :, None] * weights[:, None, None])
-        derivative[: dpsi.shape[1], inside] += 2.0 * np.einsum("jsm,jpsm->pm", weighted, dpsi, optimize=True).real
-        row = dpsi.shape[1]
+        power = np.abs(psi[:, 0]) ** 2
+        weighted = np.conj(psi[:, 0]) * (w[None, :, None] * weights[:, None, None])
+        total[0, inside] += np.einsum("s,j,jsm->m", w, weights, power, optimize=True)
+        total[1 : 1 + count, inside] += 2.0 * np.einsum("jsm,jpsm->pm", weighted, psi[:, 1:]).real
         if extra is not None:
-            derivative[row, inside] += np.einsum("s,j,jsm->m", w, extra, power, optimize=True)
-            row += 1
+            total[1 + count, inside] += np.einsum("s,j,jsm->m", w, extra, power, optimize=True)
         if slope is not None:
-            derivative[row, inside] += 2.0 * np.einsum("jsm,j,jsm->m", weighted, nodes, slope, optimize=True).real
-    return intensity, derivative
+            total[-1, inside] += 2.0 * np.einsum("jsm,j,jsm->m", weighted, nodes, slope, optimize=True).real
+    return total[0], total[1:]
+
+
+def _diagonal_derivatives(values: ArrayLike, n: int, s: int) -> Floats:
+    """(Q, N, S) from (Q, N, S) or (Q, N)."""
+    ds = np.asarray(values, dtype=np.float64)
+    if ds.size == 0:
+        return np.zeros((0, n, s))
+    return np.broadcast_to(ds[:, :, None] if ds.ndim == 2 else ds, (len(ds), n, s))
+
+
+def _same_type(slab: Slab, du: Array) -> tuple[Slab, Array]:
+    """Make matrix and derivatives both real or both complex."""
+    if np.iscomplexobj(du) and not np.iscomplexobj(slab.matrix):
+        if float(np.abs(du.imag).max(initial=0.0)) <= 1e-13 * float(np.abs(du).max(initial=0.0)):
+            return slab, np.ascontiguousarray(du.real)
+        return replace(slab, matrix=slab.matrix.astype(np.complex128)), du
+    return slab, du
+
+
+def _series(spectrum: Spectrum, tau: Floats, tolerance: float, with_slope: bool) -> tuple[Series, Series | None]:
+    value = series(spectrum=spectrum, tau=tau, tolerance=tolerance)
+    return value, series(spectrum=spectrum, tau=tau, tolerance=tolerance, derivative=True) if with_slope else None
 
 
 def _block(
@@ -97,83 +118,58 @@ def _block(
     block: Block,
     du: Array,
     dd: Floats,
-    nodes: Floats,
+    trials: Trials[tuple[Series, Series | None]],
     rows: NDArray[np.int64],
-    tolerance: float,
     single: bool,
-    with_slope: bool,
-) -> tuple[Array, Array, Array | None]:
-    """(ψ (J, S, M), ∂ψ (J, P + Q, S, M), ∂ψ/∂t (J, S, M) or None) of one block of orientations."""
-    spectrum = slab.spectrum(block)
-    value, slope = coefficients(spectrum=spectrum, tau=slab.unit * nodes, tolerance=tolerance)
-    if np.iscomplexobj(du) and not np.iscomplexobj(slab.matrix):
-        if float(np.abs(du.imag).max(initial=0.0)) <= 1e-13 * float(np.abs(du).max(initial=0.0)):
-            du = du.real
-        else:
-            slab = _as_complex(slab)
-    matrix, diagonal, mask, kind = scaled_operator(slab, block, spectrum, single)
-    factor = 2.0 / spectrum.radius
-    square = np.ix_(np.arange(du.shape[0]), block.rows, block.rows)
-    dmatrix = np.ascontiguousarray(np.swapaxes(factor * du[square], 1, 2).astype(kind))
-    wide = np.ix_(np.arange(dd.shape[0]), block.rows, block.columns)
-    ddiagonal = np.ascontiguousarray(np.swapaxes(factor * dd[wide], 1, 2).astype(kind))
+) -> tuple[Array, Array | None]:
+    """(ψ and ∂ψ (J, 1 + P + Q, s, m), ∂ψ/∂t (J, s, m) or None) of one block."""
+    for spectrum, (value, slope) in trials:
+        with np.errstate(over="ignore", invalid="ignore"):  # too narrow bounds show in the size of the last term
+            psi, steep, size = _sum(slab, block, spectrum, du, dd, value, slope, rows, single)
+        if size < 2.0 * spectrum.growth**value.terms:
+            return psi, None if steep is None else slab.unit * (steep + 1j * spectrum.shift * psi[:, 0])
+    raise ArithmeticError("the Chebyshev recurrence did not stay bounded; is the potential finite?")
 
-    s, n = diagonal.shape
-    p, q = dmatrix.shape[0], ddiagonal.shape[0]
-    before = np.zeros((1 + p + q, s, n), dtype=kind)
+
+def _sum(
+    slab: Slab,
+    block: Block,
+    spectrum: Spectrum,
+    du: Array,
+    dd: Floats,
+    value: Series,
+    slope: Series | None,
+    rows: NDArray[np.int64],
+    single: bool,
+) -> tuple[Array, Array | None, float]:
+    """Run the recurrence of T_k and its derivatives, (1 + P + Q, s, n), and sum the wanted rows."""
+    matrix, diagonal, mask = block_operator(slab, block, spectrum, single=single)
+    dmatrix, ddiagonal = block_derivatives(slab, block, spectrum, du, dd, single=single)
+    (s, n), p = diagonal.shape, len(dmatrix)
+    wide = 1 + p + len(ddiagonal)
+    before = np.zeros((wide, s, n), dtype=diagonal.dtype)
     before[0, :, 0] = 1.0
-    now = np.zeros_like(before)
-    now[0] = 0.5 * (diagonal * before[0] + matrix[0])
-    now[1 : 1 + p] = 0.5 * dmatrix[:, :1, :]
-    now[1 + p :] = 0.5 * ddiagonal * before[0]
-    if mask is not None:
-        now *= mask
-    terms = value.shape[0]
-    total = Accumulator(value=value, shape=(1 + p + q, s, rows.size), kind=kind)
-    steep = Accumulator(value=slope, shape=(s, rows.size), kind=kind) if with_slope else None
-    for k, term in enumerate(_terms(matrix, diagonal, mask, dmatrix, ddiagonal, before, now)):
-        total.add(term[:, :, rows])
-        if steep is not None:
-            steep.add(term[0][:, rows])
-        if k == terms - 1:
-            break
-    psi = total.finish()
-    return psi[:, 0], psi[:, 1:], None if steep is None else slab.unit * steep.finish()
-
-
-def _terms(
-    matrix: Array, diagonal: Array, mask: Array | None, dmatrix: Array, ddiagonal: Array, before: Array, now: Array
-) -> Any:
-    """Yield T_k and its derivatives, (1 + P + Q, S, n), for k = 0, 1, 2, … (buffers are reused)."""
-    p = dmatrix.shape[0]
-    shape = now.shape
-    product, work = np.empty_like(now), np.empty_like(now)
-    yield before
-    while True:
-        yield now
-        np.matmul(now.reshape(-1, shape[2]), matrix, out=product.reshape(-1, shape[2]))
-        np.multiply(diagonal, now, out=work)
-        product += work
-        if p:
-            np.matmul(now[0], dmatrix, out=work[1 : 1 + p])
-            product[1 : 1 + p] += work[1 : 1 + p]
-        product[1 + p :] += ddiagonal * now[0]
-        if mask is not None:
-            product *= mask
-        product -= before
-        before, now, product = now, product, before
-
-
-def _as_complex(slab: Slab) -> Slab:
-    return Slab(
-        matrix=slab.matrix.astype(np.complex128),
-        diagonal=slab.diagonal,
-        active=slab.active,
-        bounds=slab.bounds,
-        absorption_bounds=slab.absorption_bounds,
-        unit=slab.unit,
-        scaling=slab.scaling,
-    )
-
-
-__all__ = ["Spectrum", "intensities_with_derivatives"]
+    source = np.zeros_like(before)
+    now, product = np.zeros_like(before), np.empty_like(before)
+    now[0] = 0.5 * (diagonal * before[0] + mask * matrix[0])
+    now[1 : 1 + p] = 0.5 * mask * dmatrix[:, :1, :]
+    now[1 + p :] = 0.5 * mask * ddiagonal * before[0]
+    total = Sum(coefficients=value, size=wide * s * rows.size, kind=diagonal.dtype)
+    steep = None if slope is None else Sum(coefficients=slope, size=s * rows.size, kind=diagonal.dtype)
+    kept = np.empty((CHUNK, wide, s, rows.size), dtype=diagonal.dtype)
+    kept[0], kept[1] = before[:, :, rows], now[:, :, rows]
+    for k in range(value.terms):
+        if k >= 2:
+            np.matmul(now.reshape(-1, n), matrix, out=product.reshape(-1, n))
+            np.matmul(now[0], dmatrix, out=source[1 : 1 + p])
+            np.multiply(ddiagonal, now[0], out=source[1 + p :])
+            advance_sources(product, source, diagonal, mask, now, before)
+            before, now, product = now, product, before
+            kept[k % CHUNK] = now[:, :, rows]
+        if k % CHUNK == CHUNK - 1 or k == value.terms - 1:
+            part = kept[: k % CHUNK + 1]
+            total.add(k - k % CHUNK, part)
+            if steep is not None:
+                steep.add(k - k % CHUNK, np.ascontiguousarray(part[:, 0]))
+    largest = float(np.abs(now[0]).max())
+    return total.value((wide, s, rows.size)), None if steep is None else steep.value((s, rows.size)), largest

@@ -5,36 +5,44 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numba
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from twin.model.crystal import Crystal
 from twin.physics.absorption import absorptive_potential_coefficients
-from twin.physics.lattice import Ints, miller_indices, reciprocal_matrix
+from twin.physics.beams import coupled_hkl
+from twin.physics.lattice import Floats, Ints, miller_indices, reciprocal_matrix
 from twin.physics.structure_factors import potential_coefficients
 
 Complexes = NDArray[np.complex128]
 _CHUNK = 8192
+_MARGIN = 1.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PotentialTable:
     """U_g in Å⁻² for every |g| ≤ 2 g_max: differences between any two beams of |g| ≤ g_max are in it.
 
+    beams: (n, 3) hkl with |g| ≤ 1.02 g_max that are on the lattice of the centred cell, (0, 0, 0) first.
+
     values: (2H + 1, 2K + 1, 2L + 1), index hkl + limits; real when U is (centre of symmetry at 0, no absorption).
     """
 
     values: NDArray[Any]
+    beams: Ints
     limits: tuple[int, int, int]
     g_max_per_angstrom: float
     energy_kev: float
+    reciprocal: Floats
 
 
 def potential_table(
     *, crystal: Crystal, energy_kev: float, g_max_per_angstrom: float, absorption: bool = False
 ) -> PotentialTable:
     """Tabulate U_g (+ i U'_g with ``absorption``) for beams up to ``g_max_per_angstrom``."""
-    hkl = miller_indices(reciprocal=reciprocal_matrix(crystal.cell), g_max_per_angstrom=2.0 * g_max_per_angstrom + 1e-9)
+    b = reciprocal_matrix(crystal.cell)
+    hkl = coupled_hkl(miller_indices(reciprocal=b, g_max_per_angstrom=2.0 * g_max_per_angstrom + 1e-9), crystal.hall)
     key = hkl @ np.array([1_000_000, 1000, 1])
     half = hkl[key >= 0]
     real = _by_chunks(potential_coefficients, crystal, half, energy_kev)
@@ -49,28 +57,41 @@ def potential_table(
     if not absorption and float(np.abs(values.imag).max()) <= 1e-12 * float(np.abs(values).max()):
         values = np.ascontiguousarray(values.real)
     h, k, m = (int(v) for v in limits)
-    return PotentialTable(values=values, limits=(h, k, m), g_max_per_angstrom=g_max_per_angstrom, energy_kev=energy_kev)
+    return PotentialTable(
+        values=values,
+        beams=coupled_hkl(miller_indices(reciprocal=b, g_max_per_angstrom=_MARGIN * g_max_per_angstrom), crystal.hall),
+        limits=(h, k, m),
+        g_max_per_angstrom=g_max_per_angstrom,
+        energy_kev=energy_kev,
+        reciprocal=b,
+    )
 
 
 def potential_matrix(table: PotentialTable, hkl: ArrayLike) -> NDArray[Any]:
     """(N, N) matrix U_{g−h} of the beams hkl (N, 3); differences beyond 2 g_max are zero."""
-    h: Ints = np.asarray(hkl, dtype=np.int64)
-    shape = np.array(table.values.shape)
-    stride = np.array([shape[1] * shape[2], shape[2], 1])
-    reach = np.ptp(h, axis=0) if len(h) else np.zeros(3, dtype=np.int64)
-    if np.any(reach > np.array(table.limits)):
-        return _careful(table, h)
-    flat = h @ stride
-    origin = int(np.array(table.limits) @ stride)
-    return np.asarray(table.values.reshape(-1)[flat[:, None] - flat[None, :] + origin])
+    h: Ints = np.ascontiguousarray(hkl, dtype=np.int64).reshape(-1, 3)
+    out = np.zeros((len(h), len(h)), dtype=table.values.dtype)
+    _look_up(table.values, h, np.array(table.limits, dtype=np.int64), out)
+    return out
 
 
-def _careful(table: PotentialTable, h: Ints) -> NDArray[Any]:
-    difference = h[:, None, :] - h[None, :, :]
-    limits = np.array(table.limits)
-    inside = np.all(np.abs(difference) <= limits, axis=2)
-    index = np.where(inside[..., None], difference, 0) + limits
-    return np.where(inside, table.values[index[..., 0], index[..., 1], index[..., 2]], 0.0)
+@numba.njit(cache=True)
+def _look_up(values: NDArray[Any], hkl: Ints, limits: Ints, out: NDArray[Any]) -> None:
+    n0, n1, n2 = limits
+    for i in range(len(hkl)):
+        for j in range(len(hkl)):
+            a, b, c = hkl[i, 0] - hkl[j, 0], hkl[i, 1] - hkl[j, 1], hkl[i, 2] - hkl[j, 2]
+            if abs(a) <= n0 and abs(b) <= n1 and abs(c) <= n2:
+                out[i, j] = values[a + n0, b + n1, c + n2]
+
+
+def candidates(table: PotentialTable, reciprocal_lab: ArrayLike, hall: str) -> Ints:
+    """Beams (n, 3) that may be within g_max in this orientation: those of the table unless the cell differs by 2 %."""
+    lab = np.asarray(reciprocal_lab, dtype=np.float64)
+    farthest = float(np.linalg.svd(lab @ np.linalg.inv(table.reciprocal), compute_uv=False)[-1])
+    if farthest * _MARGIN >= 1.0:
+        return table.beams
+    return coupled_hkl(miller_indices(reciprocal=lab, g_max_per_angstrom=table.g_max_per_angstrom), hall)
 
 
 def _by_chunks(function: Any, crystal: Crystal, hkl: Ints, energy_kev: float) -> Complexes:

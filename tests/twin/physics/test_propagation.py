@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from scipy.linalg import expm
 
 from twin.physics.chebyshev import hermitian_bounds
-from twin.physics.propagation import propagate
+from twin.physics.propagation import propagate, propagate_slab
+from twin.physics.slab import prepare_slab
 from twin.physics.two_beam import two_beam_intensity
 
 K = 39.87
@@ -134,3 +137,13 @@ def test_shapes_that_do_not_fit_are_refused() -> None:
         propagate(
             potential=np.eye(3), excitation_error=np.zeros((4, 1)), wavenumber_per_angstrom=K, thickness_angstrom=[1.0]
         )
+
+
+def test_too_narrow_bounds_are_noticed_and_repaired() -> None:
+    u, s = random_case("real", n=90)
+    slab = prepare_slab(potential=u, excitation_error=s, wavenumber_per_angstrom=K)
+    for factor in (0.8, 0.3, 0.01):
+        narrow = dataclasses.replace(slab, spectra=(slab.spectra[0].widened(factor), *slab.spectra))
+        common = {"thickness_angstrom": NODES, "rows": None, "tolerance": None, "dtype": np.float64}
+        expected = propagate_slab(slab=slab, **common)
+        np.testing.assert_allclose(propagate_slab(slab=narrow, **common), expected, atol=1e-9)
