@@ -69,7 +69,10 @@ def _direct(reciprocal: Floats) -> Floats:
 
 
 def _transforms(found: Floats, true: Floats, centring: Floats) -> Floats:
-    """All T (m, 3, 3) with positive determinant that give the found metric within the tolerances."""
+    """All T (m, 3, 3) that give the found metric within the tolerances, and A_found A_true⁻¹ a positive determinant.
+
+    A lattice is centrosymmetric, so that left-handed found axes only mean that every index changes its sign.
+    """
     grid = np.array(list(product(range(-3, 4), repeat=3)), dtype=np.float64)
     vectors = (grid[None] + centring[:, None]).reshape(-1, 3)
     cartesian = vectors @ true.T
@@ -83,7 +86,8 @@ def _transforms(found: Floats, true: Floats, centring: Floats) -> Floats:
     pair, last = np.nonzero(third)
     chosen = [candidates[0][first[pair]], candidates[1][second[pair]], candidates[2][last]]
     transforms = np.stack(chosen, axis=-1)
-    return np.asarray(transforms[np.linalg.det(transforms) > 1e-6])
+    hand = np.sign(np.linalg.det(found) * np.linalg.det(true))
+    return np.asarray(transforms[hand * np.linalg.det(transforms) > 1e-6])
 
 
 def _angle_ok(left: Floats, right: Floats, found_left: Floats, found_right: Floats) -> NDArray[np.bool_]:

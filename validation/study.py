@@ -46,6 +46,7 @@ _REFINEMENT = (
     ("Mean distance of atoms", "Å", "mean_distance_angstrom", 4),
     ("Largest distance of atoms", "Å", "max_distance_angstrom", 4),
 )
+TREATMENT_GROUP = "R(obs) by treatment"
 _TREATMENTS = (
     ("averaged, kinematical", "averaged", "averaged_kinematical"),
     ("non-averaged, kinematical", "non_averaged", "non_averaged_kinematical"),
@@ -89,7 +90,7 @@ def _treatment_rows(summary: Mapping[str, Any], published: Mapping[str, Any]) ->
     for name, key, published_key in _TREATMENTS:
         block = _block(summary, "dynamical") if key is None else _block(blocks, key)
         ours, theirs = _number(block, "r_obs_percent"), _number(treatment, published_key)
-        rows.append(Row(group="R(obs) by treatment", quantity=name, unit="%", ours=ours, study=theirs))
+        rows.append(Row(group=TREATMENT_GROUP, quantity=name, unit="%", ours=ours, study=theirs))
     frame_wise = [r for r in rows[1:3] if r.ours is not None or r.study is not None]
     return rows if frame_wise else []
 

@@ -33,7 +33,7 @@ def orientation_errors(*, score: OrientationScore, alpha_deg: Floats) -> Figure:
         ax.set(xlabel="stage angle α (°)", ylabel="misorientation (°)", ylim=(0, top))
         ax.legend(loc="upper center", ncols=3, columnspacing=1.2, handletextpad=0.4)
 
-    return draw(paint, width=6.2, height=2.9)
+    return draw(paint, width=6.0, height=3.0)
 
 
 def frame_scales(*, reflections: Reflections | None, refinements: tuple[Refinement, ...], alpha_deg: Floats) -> Figure:
@@ -60,7 +60,7 @@ def frame_scales(*, reflections: Reflections | None, refinements: tuple[Refineme
         ax.margins(y=0.2)
         ax.legend(loc="lower left", ncols=3)
 
-    return draw(paint, width=6.2, height=2.9)
+    return draw(paint, width=6.0, height=3.0)
 
 
 def rocking_candidates(reflections: Reflections, *, count: int = 6) -> list[tuple[int, int, int]]:
@@ -105,7 +105,7 @@ def rocking_curves(*, reflections: Reflections, count: int = 6) -> Figure:
         for ax in axes[:, 0]:
             ax.set_ylabel("I / I max")
 
-    return draw(paint, width=6.2, height=3.7, rows=2, columns=3, sharey=True)
+    return draw(paint, width=11.2, height=2.3, columns=6, sharey=True)
 
 
 SECTIONS = (("hk0", (0, 1), 2), ("h0l", (0, 2), 1), ("0kl", (1, 2), 0))
@@ -135,7 +135,7 @@ def sections(*, merged: MergedReflections, cell: Cell) -> Figure:
             ax.set_title(name)
             ax.grid(False)
 
-    return draw(paint, width=9.6, height=3.6, columns=3, sharey=True)
+    return draw(paint, width=11.2, height=4.1, columns=3, sharey=True)
 
 
 def _expanded(merged: MergedReflections) -> tuple[Ints, Floats]:

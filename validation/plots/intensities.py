@@ -34,7 +34,7 @@ def fo_fc(refinements: tuple[Refinement, ...]) -> Figure:
         axes[0, 0].set_ylabel("$|F_o|$ / max")
 
     count = len(refinements)
-    return draw(paint, width=3.1 * count + 0.4, height=3.5, columns=count, sharey=True)
+    return draw(paint, width=max(3.3 * count, 6.6) + 0.4, height=3.8, columns=count, sharey=True)
 
 
 def against_truth(*, integrated: IntensityScore | None, averaged: IntensityScore | None) -> Figure:
@@ -52,7 +52,7 @@ def against_truth(*, integrated: IntensityScore | None, averaged: IntensityScore
             ax.set(xlabel=label, ylabel="measured, on the same scale")
             ax.text(0.05, 0.96, f"CC {score.cc:.4f}\nR {score.r_percent:.1f} %", transform=ax.transAxes, va="top")
 
-    return draw(paint, width=3.4 * len(panels) + 0.2, height=3.5, columns=len(panels))
+    return draw(paint, width=4.4 * len(panels) + 0.2, height=4.2, columns=len(panels))
 
 
 def _loglog(ax: Axes, score: IntensityScore, colour: str) -> None:

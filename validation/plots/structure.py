@@ -112,7 +112,8 @@ def density_section(solution: Solution) -> Figure:
         ax.tick_params(colors=MUTED)
         ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
-    return draw(paint, width=5.4, height=4.2)
+    aspect = float(np.ptp(y) / np.ptp(x))
+    return draw(paint, width=5.4, height=1.1 + 4.1 * min(aspect, 1.6))
 
 
 def _best_slab(crystal: Crystal, atoms: P1Atoms) -> _Slab:

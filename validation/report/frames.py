@@ -66,8 +66,8 @@ def _fit(
     dataset: Dataset, index: NDArray[np.int64], low: float, high: float
 ) -> tuple[list[bytes], int, int]:
     """PNGs under the budget by the first rung of the ladder that fits, judged on a few frames."""
+    trial = index[:: max(1, len(index) // 3)]
     for binning, levels in LADDER:
-        trial = index[:: max(1, len(index) // 4)]
         size = sum(len(_picture(dataset, f, low, high, binning, levels)) for f in trial) / len(trial)
         if size * len(index) <= BUDGET_BYTES or (binning, levels) == LADDER[-1]:
             return [_picture(dataset, f, low, high, binning, levels) for f in index], binning, levels
@@ -84,7 +84,7 @@ def _picture(dataset: Dataset, f: int, low: float, high: float, binning: int, le
     shades = np.linspace(255, 12, levels).round().astype(int)
     image.putpalette([int(v) for shade in shades for v in (shade, shade, min(255, shade + 6))])
     data = io.BytesIO()
-    image.save(data, format="PNG", optimize=False, compress_level=9, bits=max(1, int(np.ceil(np.log2(levels)))))
+    image.save(data, format="PNG", optimize=False, compress_level=6, bits=max(1, int(np.ceil(np.log2(levels)))))
     return data.getvalue()
 
 

@@ -75,7 +75,8 @@ def _tables(run: RunView, scores: Scores, summary: Mapping[str, Any]) -> dict[st
     orientation = run.orientation
     wrong = run.truth is not None and orientation is not None and scores.lattice is None
     return {
-        "study_table": tables.study_table(summary, run.study),
+        "study_table": tables.study_table(summary, run.study, treatments=False),
+        "treatment_table": tables.study_table(summary, run.study, treatments=True),
         "cell_table": tables.cell_table(run, scores),
         "cell_notes": ["This is not the lattice of the true crystal."] if wrong else [],
         "instrument_table": tables.instrument_table(run),

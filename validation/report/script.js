@@ -64,12 +64,13 @@
     if (id("show-peaks").checked) {
       context.strokeStyle = "#007a5a";
       context.lineWidth = 1.5 * ratio;
-      const arm = 0.55 * radius;
       context.beginPath();
       for (const [px, py] of frame.m) {
         const [x, y] = toCanvas(px, py);
-        context.moveTo(x - arm, y); context.lineTo(x + arm, y);
-        context.moveTo(x, y - arm); context.lineTo(x, y + arm);
+        for (const [u, v] of [[1, 0], [-1, 0], [0, 1], [0, -1]]) {
+          context.moveTo(x + 1.2 * u * radius, y + 1.2 * v * radius);
+          context.lineTo(x + 1.8 * u * radius, y + 1.8 * v * radius);
+        }
       }
       context.stroke();
     }

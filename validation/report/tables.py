@@ -11,7 +11,7 @@ import numpy as np
 from twin.model.instrument import Microscope
 from validation.plots.style import TREATMENT_NAME
 from validation.scores import Scores
-from validation.study import study_rows
+from validation.study import TREATMENT_GROUP, study_rows
 from validation.view import RunView
 
 ABSENT = "–"
@@ -47,17 +47,19 @@ def number(value: float | None, decimals: int) -> str:
     """Fixed decimals with a true minus sign; a dash for None and for what is not finite."""
     if value is None or not np.isfinite(value):
         return ABSENT
-    return f"{value:.{decimals}f}".replace("-", "−")
+    return f"{round(value, decimals) + 0.0:.{decimals}f}".replace("-", "−")
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> ReportTable | None:
     return ReportTable(head=tuple(head), rows=tuple(TableRow(cells=tuple(r)) for r in rows)) if rows else None
 
 
-def study_table(summary: Mapping[str, Any], study: Mapping[str, Any] | None) -> ReportTable | None:
-    """Ours beside the study's."""
+def study_table(summary: Mapping[str, Any], study: Mapping[str, Any] | None, *, treatments: bool) -> ReportTable | None:
+    """Ours beside the study's: the comparison by treatment alone, or everything else."""
     rows, group = [], ""
     for row in study_rows(summary=summary, study=study):
+        if (row.group == TREATMENT_GROUP) != treatments:
+            continue
         name = f"{row.quantity}{f', {row.unit}' if row.unit else ''}"
         cells = (name, row.text(row.ours), row.text(row.study))
         rows.append(TableRow(cells=cells, group=row.group if row.group != group else ""))
@@ -160,6 +162,8 @@ def cards(summary: Mapping[str, Any]) -> list[Card]:
               summary["data"]["completeness_percent"], 1),
         _card("Intensity, CC with truth", summary["intensity"]["cc_with_truth"], 4, "", "R %",
               summary["intensity"]["r_with_truth_percent"], 1),
+        _card("Time of the whole run", summary["timings_s"]["total"], 0, "s", "dynamical refinement",
+              summary["timings_s"]["refine_dynamical"], 0),
     ]  # fmt: skip
     return [card for card in made if card is not None]
 

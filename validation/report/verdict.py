@@ -22,7 +22,7 @@ def _solution(block: Mapping[str, Any]) -> str:
         return "The structure was not looked for in this run."
     if not block["solved"]:
         return "The structure was not solved: no model was accepted."
-    text = f"A structure was accepted in {block['space_group'] or 'an unnamed group'}"
+    text = f"A structure was accepted in {_group(block)}"
     if block["space_group_correct"] is None:
         return text + "; there is no truth to compare it with."
     faults = [
@@ -33,10 +33,13 @@ def _solution(block: Mapping[str, Any]) -> str:
     faults = [f for f in faults if f]
     if faults:
         return f"{text}, but it is wrong: {', '.join(faults)}."
-    return (
-        f"The structure was solved in {block['space_group']}, the right group, from the frames alone; every atom "
-        f"was found, none further than {block['max_distance_angstrom']:.3f} Å from its place."
-    )
+    largest = block["max_distance_angstrom"]
+    place = "" if largest is None or largest < 5e-4 else f", none further than {largest:.3f} Å from its place"
+    return f"The structure was solved in {_group(block)}, the right group, and every atom was found{place}."
+
+
+def _group(block: Mapping[str, Any]) -> str:
+    return str(block["space_group"] or "an unnamed group").replace(" ", "")
 
 
 def _count(number: int | None, noun: str, tail: str) -> str:
