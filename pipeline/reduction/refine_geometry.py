@@ -1,0 +1,197 @@
+"""Least squares on spot positions: lattice, tilt-axis azimuth, ellipse, and centre and in-plane turn of each frame.
+
+The camera length is not refined: it cannot be told from the size of the cell. Tilts out of the detector plane hardly
+move a spot and are left to the intensities (orientation.py). Parameters of single frames are eliminated from the normal
+equations (a Schur complement), so the cost grows linearly with the number of frames.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.reduction.axis import tilt_rotations
+from twin.model.instrument import Microscope
+from twin.physics.electrons import wavenumber_per_angstrom
+from twin.physics.lattice import rotation_matrix
+from twin.physics.projection import distortion_matrix, pixels_from_g
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+_GENERATORS = np.array(
+    [[[0, 0, 0], [0, 0, -1], [0, 1, 0]], [[0, 0, 1], [0, 0, 0], [-1, 0, 0]], [[0, -1, 0], [1, 0, 0], [0, 0, 0]]], dtype=float
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Geometry:
+    """ub (3, 3); centre_px (frames, 2); turn (frames, 3, 3) per-frame correction: g_lab = turn R(n, α) ub h."""
+
+    ub: Floats
+    centre_px: Floats
+    turn: Floats
+    alpha_deg: Floats
+    microscope: Microscope
+
+    @property
+    def rotation(self) -> Floats:
+        """(frames, 3, 3) with the stage angle and the correction."""
+        p = self.microscope.projection
+        return np.asarray(self.turn @ tilt_rotations(tilt_axis_deg=p.tilt_axis_deg, alpha_deg=self.alpha_deg))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class GeometryFit:
+    """Refined geometry, root mean square residual per coordinate in px, residuals (n, 2), spots used (n,)."""
+
+    geometry: Geometry
+    rms_px: float
+    residual_px: Floats
+    used: NDArray[np.bool_]
+
+
+def metric_freedom(rotations: Ints | None) -> Floats:
+    """Symmetric (m, 3, 3) changes of the reciprocal metric that the operations (h' = h R) leave alone; 6 without any."""
+    basis = np.zeros((6, 3, 3))
+    for n, (i, j) in enumerate([(0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1)]):
+        basis[n, i, j] = basis[n, j, i] = 1.0
+    if rotations is None:
+        return basis
+    r = rotations.astype(float)
+    averaged = np.mean(r[None] @ basis[:, None] @ r[None].transpose(0, 1, 3, 2), axis=1)
+    _, values, vectors = np.linalg.svd(averaged.reshape(6, 9))
+    return np.asarray(vectors[: len(values)][values > 1e-9].reshape(-1, 3, 3))
+
+
+def constrain_metric(*, ub: Floats, rotations: Ints | None) -> Floats:
+    """The nearest ub whose metric obeys the operations: ub = U P (polar), P from the averaged metric."""
+    if rotations is None:
+        return ub
+    metric = ub.T @ ub
+    r = rotations.astype(float)
+    average = np.mean(r @ metric @ r.transpose(0, 2, 1), axis=0)
+
+    def root(m: Floats) -> Floats:
+        values, vectors = np.linalg.eigh(m)
+        return np.asarray((vectors * np.sqrt(values)) @ vectors.T)
+
+    return np.asarray(ub @ np.linalg.inv(root(metric)) @ root(average))
+
+
+def predicted_px(*, geometry: Geometry, hkl: Ints, frame: Ints) -> tuple[Floats, Floats]:
+    """Positions (n, 2) in px and g in the laboratory (n, 3)."""
+    g = np.einsum("nij,nj->ni", geometry.rotation[frame], hkl @ geometry.ub.T)
+    return pixels_from_g(g_xy=g[:, :2], microscope=geometry.microscope, centre_px=geometry.centre_px[frame]), g
+
+
+def _jacobians(*, geometry: Geometry, hkl: Ints, frame: Ints, freedom: Floats) -> tuple[Floats, Floats]:
+    """Derivatives of the position: global (n, 2, 3 + m + 3), frame (n, 2, 3: centre x, y, in-plane turn)."""
+    p = geometry.microscope.projection
+    k = wavenumber_per_angstrom(energy_kev=geometry.microscope.beam.energy_kev)
+    rotation = geometry.rotation
+    tilt = tilt_rotations(tilt_axis_deg=p.tilt_axis_deg, alpha_deg=geometry.alpha_deg)
+    g0 = hkl @ geometry.ub.T
+    g = np.einsum("nij,nj->ni", rotation[frame], g0)
+    flat2 = k**2 - np.sum(g[:, :2] ** 2, axis=1)
+    length = p.camera_length_mm * 1e3 / geometry.microscope.detector.pixel_size_um
+    ellipse = distortion_matrix(ellipse_percent=p.ellipse_percent, ellipse_azimuth_deg=p.ellipse_azimuth_deg)
+    outer = np.eye(2) + g[:, :2, None] * g[:, None, :2] / flat2[:, None, None]
+    dp = (length / np.sqrt(flat2))[:, None, None] * (ellipse @ outer)
+    inverse = np.linalg.inv(geometry.ub)
+    strains = 0.5 * inverse.T @ freedom @ inverse
+    moves = np.einsum("kij,nj->nki", np.concatenate([_GENERATORS, strains]), g0)
+    moved = np.einsum("nij,nkj->nki", rotation[frame], moves)[:, :, :2]
+    z = _GENERATORS[2]
+    d_axis = geometry.turn @ (z @ tilt - tilt @ z)
+    axis = np.einsum("nij,nj->ni", d_axis[frame], g0)[:, None, :2]
+    lab = np.concatenate([moved, axis], axis=1)
+    first = np.einsum("nij,nkj->nik", dp, lab)
+    undistorted = length * g[:, :2] / np.sqrt(flat2)[:, None]
+    stretch = np.stack([undistorted * [1, -1], undistorted[:, ::-1]], axis=2)
+    common = np.concatenate([first, stretch], axis=2)
+    spin = np.einsum("nij,nj->ni", dp, np.stack([-g[:, 1], g[:, 0]], axis=1))
+    single = np.zeros((len(g), 2, 3))
+    single[:, 0, 0] = single[:, 1, 1] = 1.0
+    single[:, :, 2] = spin
+    return common, single
+
+
+def _solve(common: Floats, single: Floats, residual: Floats, weight: Floats, frame: Ints, frames: int, prior: Floats, pull: Floats) -> tuple[Floats, Floats]:
+    """Normal equations with the frames eliminated; prior: 1/σ² of the global parameters, pull: their present offset."""
+    jw = common * weight[:, None, None]
+    n_global = common.shape[2]
+    a = np.einsum("nic,nid->cd", jw, common, optimize=True) + np.diag(prior)
+    b = np.einsum("nic,ni->c", jw, residual, optimize=True) - prior * pull
+    c = np.zeros((frames, 3, n_global))
+    d = np.zeros((frames, 3, 3))
+    e = np.zeros((frames, 3))
+    sw = single * weight[:, None, None]
+    np.add.at(c, frame, np.einsum("nis,nic->nsc", sw, common, optimize=True))
+    np.add.at(d, frame, np.einsum("nis,nit->nst", sw, single, optimize=True))
+    np.add.at(e, frame, np.einsum("nis,ni->ns", sw, residual, optimize=True))
+    d[:, 0, 0] += 1e-3
+    d[:, 1, 1] += 1e-3
+    d[:, 2, 2] += 1e2 + 0.01 * d[:, 2, 2]
+    inverse = np.linalg.inv(d)
+    reduced = a - np.einsum("fsc,fst,ftd->cd", c, inverse, c, optimize=True)
+    right = b - np.einsum("fsc,fst,ft->c", c, inverse, e, optimize=True)
+    x = np.linalg.solve(reduced + 1e-10 * np.trace(reduced) * np.eye(n_global) / n_global, right)
+    return x, np.einsum("fst,ft->fs", inverse, e - np.einsum("fsc,c->fs", c, x))
+
+
+def _ellipse_vector(microscope: Microscope) -> Floats:
+    p = microscope.projection
+    angle = 2 * np.radians(p.ellipse_azimuth_deg)
+    return np.asarray(0.01 * p.ellipse_percent * np.array([np.cos(angle), np.sin(angle)]))
+
+
+def _stepped(geometry: Geometry, x: Floats, per_frame: Floats, strains: Floats, rotations: Ints | None) -> Geometry:
+    change = np.eye(3) + np.tensordot(x[3 : 3 + len(strains)], strains, axes=1)
+    angle = float(np.linalg.norm(x[:3]))
+    spin = rotation_matrix(axis=x[:3], angle_deg=float(np.degrees(angle))) if angle > 0 else np.eye(3)
+    e = _ellipse_vector(geometry.microscope) + x[-2:]
+    p = geometry.microscope.projection
+    projection = replace(
+        p, tilt_axis_deg=p.tilt_axis_deg + float(np.degrees(x[-3])), ellipse_percent=100 * float(np.hypot(*e)),
+        ellipse_azimuth_deg=float(np.degrees(np.arctan2(e[1], e[0])) / 2) % 180.0,
+    )
+    turns = np.stack([rotation_matrix(axis=[0, 0, 1], angle_deg=float(np.degrees(w))) for w in per_frame[:, 2]])
+    return replace(
+        geometry, ub=constrain_metric(ub=spin @ change @ geometry.ub, rotations=rotations), turn=turns @ geometry.turn,
+        centre_px=geometry.centre_px + per_frame[:, :2], microscope=replace(geometry.microscope, projection=projection),
+    )
+
+
+def refine_geometry(
+    *, geometry: Geometry, hkl: Ints, frame: Ints, observed_px: Floats, sigma_px: Floats, rotations: Ints | None = None,
+    ellipse_prior: float = 0.01, cycles: int = 6, free_axis: bool = True,
+) -> GeometryFit:
+    """Gauss–Newton with outlier rejection. ``rotations``: operations (h' = h R) that the metric must obey, None for none."""
+    now = replace(geometry, ub=constrain_metric(ub=geometry.ub, rotations=rotations))
+    freedom = metric_freedom(rotations)
+    frames = len(geometry.alpha_deg)
+    used = np.ones(len(hkl), dtype=bool)
+    residual = np.zeros((len(hkl), 2))
+    for cycle in range(cycles + 1):
+        predicted, _ = predicted_px(geometry=now, hkl=hkl, frame=frame)
+        residual = observed_px - predicted
+        distance = np.hypot(residual[:, 0], residual[:, 1]) / sigma_px
+        limit = max(3.5 * float(np.median(distance)) / 1.18, 1e-6)
+        used = distance < limit
+        if cycle == cycles:
+            break
+        common, single = _jacobians(geometry=now, hkl=hkl[used], frame=frame[used], freedom=freedom)
+        prior = np.zeros(common.shape[2])
+        prior[-2:] = 1.0 / ellipse_prior**2 * 0.01
+        prior[-3] = 0.0 if free_axis else 1e12
+        pull = np.zeros_like(prior)
+        pull[-2:] = _ellipse_vector(now.microscope)
+        x, per_frame = _solve(common, single, residual[used], 1.0 / sigma_px[used] ** 2, frame[used], frames, prior, pull)
+        inverse = np.linalg.inv(now.ub)
+        strains = 0.5 * inverse.T @ freedom @ inverse
+        now = _stepped(now, x, per_frame, strains, rotations)
+    rms = float(np.sqrt(np.mean(residual[used] ** 2))) if np.any(used) else float("nan")
+    return GeometryFit(geometry=now, rms_px=rms, residual_px=residual, used=used)
