@@ -131,9 +131,9 @@ def compare(
     reference: Annotated[Path, typer.Argument(metavar="A.cif")], other: Annotated[Path, typer.Argument(metavar="B.cif")]
 ) -> None:
     """Distances between the atoms of two structures after origin, setting and hand are matched."""
-    from scenarios.comparison import comparison_table
+    from scenarios.comparison import compared
 
-    _console().print(comparison_table(reference, other))
+    _console().print(compared(reference, other), highlight=False)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -113,6 +113,7 @@ def _dynamical(context: Context, data: _Data) -> Outcome:
             reflections=data.reflections,
             settings=_dynamical_settings(context.scenario, kinematical=kind == FRAME_BASED),
             workers=context.workers,
+            progress=lambda stage, cycle, value: context.progress.advance(),
         )
         outputs.append(_save(context, refinement))
         notes.append(refinement.verdict)

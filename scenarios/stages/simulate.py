@@ -83,7 +83,7 @@ def engine_of(scenario: Scenario) -> Engine:
         rotation_steps=table.rotation_steps,
         thickness_nodes=table.thickness_nodes,
         absorption=table.absorption,
-        dtype="complex64" if table.precision == "single" else "complex128",
+        dtype="float32" if table.precision == "single" else "float64",
     )
 
 

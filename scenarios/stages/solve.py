@@ -40,6 +40,7 @@ def _work(context: Context, data: tuple[MergedReflections, Orientation]) -> Outc
         composition=formula_for_solution(context.scenario),
         seed=solution_seed(context.scenario),
         starts=context.scenario.solution.starts,
+        progress=context.progress.update,
     )
     save_npz(context.file(SOLUTION), solution)
     context.file(SOLUTION_CIF).unlink(missing_ok=True)
