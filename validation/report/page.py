@@ -10,7 +10,6 @@ from typing import Any
 
 import jinja2
 import numpy as np
-from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from twin.files.atomic import write_text
@@ -46,8 +45,8 @@ def render_report(run: RunView, *, scores: Scores | None = None) -> str:
         figures=_figures(run, scores),
         frames=_frames(run),
         contents=CONTENTS,
-        style=Markup(_resource("style.css")),
-        script=Markup(_resource("script.js")),
+        style=_resource("style.css"),
+        script=_resource("script.js"),
     )
 
 
