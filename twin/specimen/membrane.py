@@ -68,7 +68,7 @@ def interference(material: Amorphous, q_per_angstrom: ArrayLike) -> Floats:
 
 
 def scattered_fraction_density(*, membrane: Membrane, q_per_angstrom: ArrayLike, energy_kev: float) -> Floats:
-    """Electrons scattered elastically per incident electron and per Å⁻² of reciprocal area at |q|; single scattering."""
+    """Electrons scattered once, per incident electron and per Å⁻² of reciprocal area at |q|; shape of q."""
     q = np.asarray(q_per_angstrom, dtype=np.float64)
     if membrane.material == "none" or membrane.thickness_nm == 0.0:
         return np.zeros_like(q)

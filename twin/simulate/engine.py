@@ -1,0 +1,87 @@
+"""How frames are made: the choice of engine as a value, and the directions that make up one exposure."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+from scipy.special import ndtri
+
+from twin.model.specimen import Pose
+from twin.physics.ewald import precession_directions
+from twin.physics.lattice import Floats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """Forward engine. Steps and nodes are the least that are used; thick particles get more.
+
+    g_max_per_angstrom: beams that are coupled and rendered. s_max_per_angstrom: beams with |s_g| above it are left
+    out at each direction. spot_modes: terms of the spot shape in the column approximation.
+    """
+
+    kind: Literal["bloch", "kinematical"] = "bloch"
+    g_max_per_angstrom: float = 2.0
+    s_max_per_angstrom: float = 0.02
+    azimuth_steps: int = 64
+    rotation_steps: int = 16
+    thickness_nodes: int = 9
+    absorption: bool = True
+    spot_modes: int = 5
+    dtype: Literal["float32", "float64"] = "float32"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Sampling:
+    """One exposure as a set of weighted stills seen from the lattice at mid-exposure.
+
+    middle (3, 3): rotation of the crystal at mid-exposure. directions (S, 3): beam directions that leave the lattice
+    where it is at the middle. turns (S, 3, 3): takes g of the middle to g at the step. weight (S,), sums to 1.
+    """
+
+    middle: Floats
+    directions: Floats
+    turns: Floats
+    weight: Floats
+
+
+def sample_exposure(*, pose: Pose, engine: Engine, thickness_angstrom: float, mosaicity_deg: float) -> Sampling:
+    """Directions of the precession cone, of the rotation during the exposure, or of a still; mosaic spread folded in.
+
+    Steps are fine enough that s changes by at most half of 1/t between two of them at g_max.
+    """
+    start, end = np.array(pose.rotation_start), np.array(pose.rotation_end)
+    sweep = Rotation.from_matrix(end @ start.T).as_rotvec()
+    middle = Rotation.from_rotvec(0.5 * sweep).as_matrix() @ start
+    angle = float(np.linalg.norm(sweep))
+    if pose.precession_deg > 0.0:
+        path = 2 * math.pi * math.sin(math.radians(pose.precession_deg))
+        count = _steps(path, engine.azimuth_steps, thickness_angstrom, 0.4 * engine.g_max_per_angstrom)
+        directions = precession_directions(precession_deg=pose.precession_deg, steps=count)
+        turns = np.broadcast_to(np.eye(3), (count, 3, 3))
+    else:
+        least = engine.rotation_steps if angle > 1e-9 else (32 if mosaicity_deg > 0 else 1)
+        count = _steps(angle, least, thickness_angstrom, engine.g_max_per_angstrom)
+        fraction = (np.arange(count) + 0.5) / count - 0.5
+        turns = Rotation.from_rotvec(fraction[:, None] * sweep[None, :]).as_matrix()
+        directions = turns[:, 2, :].copy()  # Rᵀ z
+    if mosaicity_deg > 0.0:
+        directions = _mosaic(directions, math.radians(mosaicity_deg))
+    return Sampling(middle=middle, directions=directions, turns=turns, weight=np.full(count, 1.0 / count))
+
+
+def _steps(path_rad: float, least: int, thickness_angstrom: float, g_per_angstrom: float) -> int:
+    return min(512, max(least, math.ceil(2.0 * path_rad * g_per_angstrom * thickness_angstrom)))
+
+
+def _mosaic(directions: Floats, sd_rad: float) -> Floats:
+    """Each direction tilted by its own point of a Gaussian, from an additive low-discrepancy sequence in the plane."""
+    n = np.arange(1, len(directions) + 1)[:, None]
+    golden = 1.32471795724474602596  # plastic number: x³ = x + 1
+    uniform = (0.5 + n * np.array([1.0 / golden, 1.0 / golden**2])) % 1.0
+    tilted = directions.copy()
+    tilted[:, :2] += sd_rad * ndtri(uniform)
+    return np.asarray(tilted / np.linalg.norm(tilted, axis=1, keepdims=True))

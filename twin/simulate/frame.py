@@ -1,0 +1,242 @@
+"""Truth and pose in, expected electrons on the detector out.
+
+Column approximation over the particle in its true orientation under the beam; many-beam or single scattering summed
+over the directions of the exposure; spots, direct beam, diffuse scattering. No electron is lost on the way: what does
+not land on the detector has left through its edge.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twin.model.specimen import Pose
+from twin.model.truth import Truth
+from twin.physics.column import ThicknessBasis, density_matrices, integrated_intensity, spot_coefficients
+from twin.physics.electrons import wavenumber_per_angstrom
+from twin.physics.ewald import excitation_errors
+from twin.physics.lattice import Floats, Ints
+from twin.physics.projection import pixels_from_g
+from twin.physics.structure_factors import structure_factors
+from twin.simulate.background import diffuse_image
+from twin.simulate.engine import Engine, Sampling, sample_exposure
+from twin.simulate.illumination import Footprint, direct_beam_spot, footprint, incident_electrons, particle_spots
+from twin.simulate.render import add_spots
+from twin.simulate.waves import Waves, exposure_waves
+from twin.specimen.membrane import transmitted_fraction
+from twin.specimen.shapes import body_axes
+
+_MAX_NODES = 48
+_LEAST_ELECTRONS = 1e-4  # spots below this are not drawn; they stay in the list
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ExpectedFrame:
+    """One exposure as electrons, before the detector responds.
+
+    image: (slow, fast) float32 electrons per pixel. Reflections (n,), without the direct beam: hkl (n, 3), g_lab
+    (n, 3) Å⁻¹ and excitation_error (n,) Å⁻¹ (beam along z) at mid-exposure, intensity_e electrons in the spot,
+    position_px (n, 2) fast and slow, f_squared |F|² in Å² (rest mass). incident_e: electrons of the exposure;
+    on_particle_e: those that met the particle; direct_beam_e: those left in the direct beam; thermal_e: lost to
+    thermal diffuse scattering. mean_thickness_angstrom: over the electrons that met the particle. beams: coupled.
+    """
+
+    image: NDArray[np.float32]
+    hkl: Ints
+    g_lab: Floats
+    excitation_error: Floats
+    intensity_e: Floats
+    position_px: Floats
+    f_squared: Floats
+    incident_e: float
+    on_particle_e: float
+    direct_beam_e: float
+    thermal_e: float
+    mean_thickness_angstrom: float
+    maximum_thickness_angstrom: float
+    beams: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Exposure:
+    """Geometry of one exposure: R·U at the middle, the particle's axes in the laboratory, its footprint, the steps."""
+
+    orientation: Floats
+    axes_lab: Floats
+    shadow: Footprint
+    sampling: Sampling
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Scattered:
+    """Per electron through the membrane: fraction (n,) in each spot, and what hit, what stayed, what was absorbed."""
+
+    hkl: Ints
+    g_lab: Floats
+    fraction: Floats
+    position_px: Floats
+    density: NDArray[np.complexfloating]
+    hit: float
+    direct: float
+    lost: float
+    beams: int
+
+
+def expected_electrons(*, truth: Truth, pose: Pose, engine: Engine) -> ExpectedFrame:
+    """Expected electrons of one exposure: a pure function, no noise and no response."""
+    scope = truth.microscope
+    incident = incident_electrons(beam=scope.beam, exposure_s=pose.exposure_s, intensity_scale=pose.intensity_scale)
+    through = incident * transmitted_fraction(membrane=truth.membrane, energy_kev=scope.beam.energy_kev)
+    exposure = _exposure(truth, pose, engine)
+    scattered = _scatter(truth, pose, engine, exposure)
+    image = np.zeros((scope.detector.slow_px, scope.detector.fast_px), dtype=np.float32)
+    if exposure.shadow.basis is not None:
+        _draw_spots(image, truth, pose, exposure, exposure.shadow.basis, scattered, through)
+    _draw_direct_beam(image, truth, pose, through * scattered.direct)
+    image += diffuse_image(
+        microscope=scope,
+        centre_px=pose.centre_px,
+        membrane=truth.membrane,
+        membrane_electrons=incident,
+        crystal=truth.crystal,
+        thermal_electrons=through * scattered.lost,
+    )
+    k = wavenumber_per_angstrom(energy_kev=scope.beam.energy_kev)
+    middle = excitation_errors(g_lab=scattered.g_lab, directions=[[0.0, 0.0, 1.0]], wavenumber_per_angstrom=k)
+    return ExpectedFrame(
+        image=image,
+        hkl=scattered.hkl,
+        g_lab=scattered.g_lab,
+        excitation_error=middle[:, 0],
+        intensity_e=through * scattered.fraction,
+        position_px=scattered.position_px,
+        f_squared=np.abs(structure_factors(crystal=truth.crystal, hkl=scattered.hkl)) ** 2,
+        incident_e=incident,
+        on_particle_e=through * scattered.hit,
+        direct_beam_e=through * scattered.direct,
+        thermal_e=through * scattered.lost,
+        mean_thickness_angstrom=_mean_thickness(exposure.shadow.basis),
+        maximum_thickness_angstrom=exposure.shadow.maximum_angstrom,
+        beams=scattered.beams,
+    )
+
+
+def _exposure(truth: Truth, pose: Pose, engine: Engine) -> _Exposure:
+    particle = truth.particle
+    size = 10.0 * max(particle.size_nm)
+    sampling = sample_exposure(pose=pose, engine=engine, thickness_angstrom=size, mosaicity_deg=particle.mosaicity_deg)
+    orientation = sampling.middle @ np.array(particle.mounting)
+    axes = orientation @ body_axes(particle, truth.crystal.cell)
+    shadow = footprint(
+        particle=particle,
+        axes_lab=axes,
+        beam=truth.microscope.beam,
+        shift_nm=pose.shift_nm,
+        nodes=_nodes(engine, size),
+    )
+    return _Exposure(orientation=orientation, axes_lab=axes, shadow=shadow, sampling=sampling)
+
+
+def _nodes(engine: Engine, size_angstrom: float) -> int:
+    """Enough Gauss nodes for sin²(π s t) up to s_max."""
+    return min(_MAX_NODES, max(engine.thickness_nodes, math.ceil(1.6 * engine.s_max_per_angstrom * size_angstrom) + 5))
+
+
+def _scatter(truth: Truth, pose: Pose, engine: Engine, exposure: _Exposure) -> _Scattered:
+    """Solve the exposure; an empty list of reflections when no electron meets the particle."""
+    basis, sampling = exposure.shadow.basis, exposure.sampling
+    if basis is None:
+        none = np.zeros((0, 3))
+        return _Scattered(
+            hkl=none.astype(np.int64), g_lab=none, fraction=none[:, 0], position_px=none[:, :2],
+            density=np.zeros((0, 1, 1), dtype=np.complex64), hit=0.0, direct=1.0, lost=0.0, beams=0,
+        )  # fmt: skip
+    waves = exposure_waves(
+        crystal=truth.crystal,
+        energy_kev=truth.microscope.beam.energy_kev,
+        orientation=exposure.orientation,
+        sampling=sampling,
+        engine=engine,
+        nodes=basis.thickness_angstrom,
+    )
+    steps = integrated_intensity(basis=basis, amplitudes=waves.amplitudes)
+    fraction = steps @ sampling.weight
+    hit = float(basis.weight.sum())
+    bloch = engine.kind == "bloch"
+    density = density_matrices(
+        basis=basis,
+        amplitudes=waves.amplitudes[:, 1:],
+        excitation_error=waves.excitation_error[1:],
+        azimuth_weight=sampling.weight,
+        modes=min(engine.spot_modes, basis.weight.size),
+    )
+    return _Scattered(
+        hkl=waves.hkl[1:],
+        g_lab=waves.g_lab[1:],
+        fraction=fraction[1:],
+        position_px=_positions(truth, pose, exposure, waves, steps[1:]),
+        density=density,
+        hit=hit,
+        direct=1.0 - hit + float(fraction[0]) if bloch else max(0.0, 1.0 - float(fraction[1:].sum())),
+        lost=max(0.0, hit - float(fraction.sum())) if bloch else 0.0,
+        beams=len(waves.hkl),
+    )
+
+
+def _positions(truth: Truth, pose: Pose, exposure: _Exposure, waves: Waves, steps: Floats) -> Floats:
+    """Where spots land: the intensity-weighted g of the exposure, moved by s along the lean of the shape transform."""
+    sampling = exposure.sampling
+    share = steps * sampling.weight
+    share = share / np.maximum(share.sum(axis=1, keepdims=True), 1e-300)
+    turned = np.einsum("ns,sij->nij", share, sampling.turns[:, :2, :])
+    g_xy = np.einsum("nij,nj->ni", turned, waves.g_lab[1:])
+    mean_s = np.sum(share * waves.excitation_error[1:], axis=1)
+    g_xy -= mean_s[:, None] * exposure.shadow.slope[None, :]
+    return pixels_from_g(g_xy=g_xy, microscope=truth.microscope, centre_px=pose.centre_px)
+
+
+def _draw_spots(
+    image: NDArray[np.float32],
+    truth: Truth,
+    pose: Pose,
+    exposure: _Exposure,
+    basis: ThicknessBasis,
+    scattered: _Scattered,
+    electrons: float,
+) -> None:
+    shapes = particle_spots(
+        particle=truth.particle,
+        axes_lab=exposure.axes_lab,
+        microscope=truth.microscope,
+        shift_nm=pose.shift_nm,
+        basis=basis,
+        modes=scattered.density.shape[1],
+    )
+    visible = electrons * scattered.fraction > _LEAST_ELECTRONS
+    add_spots(
+        image,
+        coefficients=spot_coefficients(scattered.density[visible]),
+        templates=shapes.templates,
+        intensity=electrons * scattered.fraction[visible],
+        position_px=scattered.position_px[visible],
+        oversampling=shapes.oversampling,
+    )
+
+
+def _draw_direct_beam(image: NDArray[np.float32], truth: Truth, pose: Pose, electrons: float) -> None:
+    shape = direct_beam_spot(truth.microscope)
+    add_spots(
+        image,
+        coefficients=np.ones((1, 1)),
+        templates=shape.templates,
+        intensity=np.array([electrons]),
+        position_px=np.array([pose.centre_px]),
+        oversampling=shape.oversampling,
+    )
+
+
+def _mean_thickness(basis: ThicknessBasis | None) -> float:
+    return 0.0 if basis is None else float(basis.weight @ basis.thickness_angstrom / basis.weight.sum())
