@@ -1,0 +1,83 @@
+"""The command: quick answers, one-sentence errors, exit codes, no traceback."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from scenarios.cli import BAD_INPUT, _guarded, app
+
+MATERIALS = Path(__file__).resolve().parents[2] / "scenarios" / "library" / "materials"
+
+
+def _run(*arguments: str) -> int:
+    return _guarded(lambda: app(args=list(arguments), standalone_mode=False))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("run", "nothing"), "neither a scenario of the library"),
+        (("run", "ito-1"), "did you mean ito-01?"),
+        (("run", "ito-03"), "ito-03 cannot be run: serial acquisition"),
+        (("simulate", "ito-03"), "not built yet"),
+        (("run", "ito-01", "--set", "particle.sise_nm=3"), "did you mean size_nm"),
+        (("run", "ito-01", "--set", "acquisition.step_deg=inf"), "finite"),
+        (("run", "ito-01", "--workers", "0"), "--workers"),
+        (("run",), "Missing argument"),
+        (("show", "ito-01", "--frob"), "No such option"),
+        (("frob",), "No such command"),
+        (("report", "."), "is not a run folder"),
+        (("reduce", "."), "is not a run folder"),
+        (("compare", "a.cif", "b.cif"), "a.cif"),
+    ],
+)
+def test_an_error_is_one_sentence_and_exit_code_2(
+    arguments: tuple[str, ...],
+    says: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert _run(*arguments) == BAD_INPUT
+    captured = capsys.readouterr()
+    assert says in captured.err
+    assert captured.err.startswith("edtwin: ")
+    assert captured.err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []  # nothing was written
+
+
+def test_the_library_is_listed_with_what_is_not_built(capsys: pytest.CaptureFixture[str]) -> None:
+    assert _run("list") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("ito-03") and "not built yet" in line for line in lines)
+    assert any(line.startswith("ito-01") and "40" in line and "ready" in line for line in lines)
+
+
+def test_a_scenario_is_shown_as_it_would_be_used(capsys: pytest.CaptureFixture[str]) -> None:
+    assert _run("show", "ito-01", "--set", "particle.size_nm=[6,6,6]") == 0
+    shown = capsys.readouterr().out
+    assert "size_nm = [6.0, 6.0, 6.0]" in shown
+    assert 'name = "ito-01"' in shown
+
+
+def test_two_structures_are_compared(capsys: pytest.CaptureFixture[str]) -> None:
+    assert _run("compare", str(MATERIALS / "anatase.cif"), str(MATERIALS / "anatase.cif")) == 0
+    assert "largest 0.0000 Å" in capsys.readouterr().out
+
+
+def test_help_is_no_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert _run() == 0
+    assert _run("--help") == 0
+    assert "Digital twin" in capsys.readouterr().out
+
+
+def test_the_installed_command_has_the_same_exit_codes() -> None:
+    code = "from scenarios.cli import main; main(['run', 'ito-03'])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
