@@ -55,7 +55,7 @@ def bloch_amplitudes(
     reciprocal_lab: (3, 3) R·U·B, columns a*, b*, c* in the laboratory. ``table``: built here when None; build it once
     per crystal with :func:`twin.physics.potential.potential_table` and reuse it (its absorption is then what counts).
     per_direction: each direction has its own beams |s_g| ≤ s_max; otherwise a group shares the union of them.
-    surface_normal: (3,) unit vector of a tilted slab (thickness along it); the beam itself when None.
+    surface_normal: (3,) outward normal of the exit face (thickness is along it); each beam direction itself when None.
     group_size: directions that share one list of beams while working; a wide rotation range is split.
     """
     lab = np.asarray(reciprocal_lab, dtype=np.float64)
@@ -109,18 +109,15 @@ def bloch_amplitudes(
     return BlochResult(hkl=hkl, g_lab=g_lab, excitation_error=s, active=active, amplitudes=amplitudes)
 
 
-def _surface(
-    normal: ArrayLike | None, g_lab: Floats, directions: Floats, k: float
-) -> tuple[Floats | None, float | None]:
-    """(g_n / K_n (N,), K_n) for the mean direction of the group; None, None when the beam is along the normal."""
+def _surface(normal: ArrayLike | None, g_lab: Floats, directions: Floats, k: float) -> tuple[Floats, Floats]:
+    """(g_n / K_n (N, S), K_n (S,)); the beam itself is the normal when it is None."""
     if normal is None:
-        return None, None
+        return g_lab @ directions.T / k, np.full(len(directions), k)
     n = np.asarray(normal, dtype=np.float64) / np.linalg.norm(np.asarray(normal, dtype=np.float64))
-    mean = directions.mean(axis=0)
-    k_n = k * float(n @ mean) / float(np.linalg.norm(mean))
-    if k_n <= 0.05 * k:
+    k_n = k * (directions @ n)
+    if np.any(k_n <= 0.05 * k):
         raise ValueError("the surface normal must point along the beam, less than 87 degrees from it")
-    return g_lab @ n / k_n, k_n
+    return (g_lab @ n)[:, None] / k_n, k_n
 
 
 def _complex_of(dtype: DTypeLike) -> np.dtype[np.complexfloating]:

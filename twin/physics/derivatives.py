@@ -17,7 +17,7 @@ from twin.physics.chebyshev import Series, Spectrum, Trials, series
 from twin.physics.lattice import Floats
 from twin.physics.propagation import is_single, local_rows
 from twin.physics.recurrence import CHUNK, Sum, advance_sources, block_derivatives, block_operator
-from twin.physics.slab import Block, Slab, blocks, prepare_slab
+from twin.physics.slab import Block, Slab, block_root, blocks, prepare_slab
 
 Array = NDArray[Any]
 
@@ -36,7 +36,7 @@ def intensities_with_derivatives(
     weight_derivative: ArrayLike | None = None,
     thickness_scale_derivative: bool = False,
     normal_cosine_ratio: ArrayLike | None = None,
-    normal_wavenumber_per_angstrom: float | None = None,
+    normal_wavenumber_per_angstrom: ArrayLike | None = None,
     active: ArrayLike | None = None,
     tolerance: float | None = None,
     dtype: DTypeLike = np.float64,
@@ -59,11 +59,9 @@ def intensities_with_derivatives(
     )
     n, s = slab.diagonal.shape
     du = np.asarray(potential_derivatives).reshape(-1, n, n)
-    if normal_cosine_ratio is not None:
-        du = du * (slab.scaling[:, None] * slab.scaling[None, :])
     slab, du = _same_type(slab, du)
     dd = _diagonal_derivatives(excitation_derivatives, n, s)
-    dd = 2.0 * wavenumber_per_angstrom * dd * (slab.scaling**2)[None, :, None]
+    dd = 2.0 * wavenumber_per_angstrom * dd  # the weight W of the surface comes with the matrix's
     weights = np.asarray(thickness_weights, dtype=np.float64)
     extra = None if weight_derivative is None else np.asarray(weight_derivative, dtype=np.float64)
     nodes = np.atleast_1d(np.asarray(thickness_angstrom, dtype=np.float64))
@@ -79,13 +77,15 @@ def intensities_with_derivatives(
         if inside.size == 0:
             continue
         psi, slope = _block(slab, block, du, dd, trials, local, is_single(dtype))
-        w = azimuth[block.columns]
+        root = block_root(slab, block, local)
+        flux = 1.0 if root is None else root**-2.0
+        share = np.broadcast_to(azimuth[block.columns][:, None] * flux, psi.shape[2:])
         power = np.abs(psi[:, 0]) ** 2
-        weighted = np.conj(psi[:, 0]) * (w[None, :, None] * weights[:, None, None])
-        total[0, inside] += np.einsum("s,j,jsm->m", w, weights, power, optimize=True)
+        weighted = np.conj(psi[:, 0]) * (share * weights[:, None, None])
+        total[0, inside] += np.einsum("sm,j,jsm->m", share, weights, power, optimize=True)
         total[1 : 1 + count, inside] += 2.0 * np.einsum("jsm,jpsm->pm", weighted, psi[:, 1:]).real
         if extra is not None:
-            total[1 + count, inside] += np.einsum("s,j,jsm->m", w, extra, power, optimize=True)
+            total[1 + count, inside] += np.einsum("sm,j,jsm->m", share, extra, power, optimize=True)
         if slope is not None:
             total[-1, inside] += 2.0 * np.einsum("jsm,j,jsm->m", weighted, nodes, slope, optimize=True).real
     return total[0], total[1:]

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from twin.physics.chebyshev import Series, Trials, series
 from twin.physics.lattice import Floats
 from twin.physics.recurrence import sum_series
-from twin.physics.slab import Block, Slab, blocks, prepare_slab
+from twin.physics.slab import Block, Slab, block_root, blocks, prepare_slab
 
 Array = NDArray[Any]
 Complex = NDArray[np.complex128]
@@ -30,7 +30,7 @@ def propagate(
     wavenumber_per_angstrom: float,
     thickness_angstrom: ArrayLike,
     normal_cosine_ratio: ArrayLike | None = None,
-    normal_wavenumber_per_angstrom: float | None = None,
+    normal_wavenumber_per_angstrom: ArrayLike | None = None,
     active: ArrayLike | None = None,
     rows: ArrayLike | None = None,
     tolerance: float | None = None,
@@ -40,7 +40,8 @@ def propagate(
 
     potential: (N, N) U_{g−h} in Å⁻²; real, Hermitian, or Hermitian + i·(absorptive part U').
     excitation_error: (N, S) Å⁻¹. thickness_angstrom: (J,), along the surface normal.
-    normal_cosine_ratio: (N,) g_n/K_n of a tilted surface; normal_wavenumber_per_angstrom: K_n, K when None.
+    normal_cosine_ratio: (N,) or (N, S) g_n/K_n of the surface, none when None. normal_wavenumber_per_angstrom: K_n,
+    one number or (S,), K when None.
     active: (N, S) bool, the beams that take part at each orientation (all when None; the direct beam always).
     tolerance: of the amplitudes; 1e-10 in 64 bit and 1e-6 in 32 bit when None. Neighbouring columns should be
     neighbouring orientations: they share the union of their beams while working.
@@ -77,6 +78,9 @@ def propagate_slab(
     for block in blocks(slab):
         local, inside = local_rows(block, index, n)
         part = _propagate_block(slab, block, trials, local, single)
+        root = block_root(slab, block, local)
+        if root is not None:
+            part = part / root.astype(part.real.dtype)
         result[:, inside, block.columns[0] : block.columns[-1] + 1] = np.swapaxes(part, 1, 2)
     return result
 

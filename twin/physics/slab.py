@@ -17,18 +17,23 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Slab:
-    """A = diag(diagonal[:, s]) + matrix at orientation s, restricted to its active beams.
+    """iτ (W_s U + D_s) is the exponent at orientation s, on its active beams.
 
-    matrix: (N, N) real when it can be, else complex. diagonal: (N, S) Å⁻². active: (N, S) bool or None.
-    spectra: bounds for all orientations, in the order of trial. unit: π / K_n in Å. scaling: (N,) 1 / √(1 + g_n/K_n).
+    With surface factors M = diag(1 + g_n/K_n)^(−1/2) the flux amplitudes ψ obey M (2K s + U) M. The amplitudes Mψ are
+    propagated here: they obey M² (2K s + U), so that U stays shared. W = M² K̄_n/K_n, D = 2K s W.
+
+    matrix: (N, N) U, real when it can be, else complex. diagonal: (N, S) D in Å⁻². weight, root: (N, S) W and M, None
+    for ones. active: (N, S) bool or None. spectra: bounds for all orientations, in the order of trial.
+    unit: τ/t = π / K̄_n in Å.
     """
 
     matrix: Array
     diagonal: Floats
+    weight: Floats | None
+    root: Floats | None
     active: NDArray[np.bool_] | None
     spectra: tuple[Spectrum, ...]
     unit: float
-    scaling: Floats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -46,7 +51,7 @@ def prepare_slab(
     excitation_error: ArrayLike,
     wavenumber_per_angstrom: float,
     normal_cosine_ratio: ArrayLike | None = None,
-    normal_wavenumber_per_angstrom: float | None = None,
+    normal_wavenumber_per_angstrom: ArrayLike | None = None,
     active: ArrayLike | None = None,
 ) -> Slab:
     """Build the operator. See :func:`twin.physics.propagation.propagate` for the arguments."""
@@ -55,24 +60,39 @@ def prepare_slab(
     n = u.shape[0]
     if u.shape != (n, n) or s.shape[0] != n:
         raise ValueError(f"potential {u.shape} must be square and match the rows of excitation_error {s.shape}")
-    scaling = np.ones(n)
-    if normal_cosine_ratio is not None:
-        ratio = np.asarray(normal_cosine_ratio, dtype=np.float64)
-        if np.any(ratio <= -1.0):
-            raise ValueError("normal_cosine_ratio must exceed -1: a beam would leave through the entrance face")
-        scaling = 1.0 / np.sqrt(1.0 + ratio)
-        u = u * (scaling[:, None] * scaling[None, :])
+    weight, root, mean = _surface(normal_cosine_ratio, normal_wavenumber_per_angstrom, s.shape, wavenumber_per_angstrom)
     u, hermitian, absorption = _split(u)
-    diagonal = 2.0 * wavenumber_per_angstrom * s * scaling[:, None] ** 2
+    diagonal = 2.0 * wavenumber_per_angstrom * s
+    if weight is not None:
+        diagonal = diagonal * weight
+        most = float(weight.max())
+        absorption = (min(absorption[0], most * absorption[0]), max(absorption[1], most * absorption[1]))
     mask = None if active is None else _with_direct_beam(np.asarray(active, dtype=bool))
     return Slab(
         matrix=u,
         diagonal=diagonal,
+        weight=weight,
+        root=root,
         active=mask,
-        spectra=_spectra(hermitian, diagonal, mask, absorption),
-        unit=float(np.pi / (normal_wavenumber_per_angstrom or wavenumber_per_angstrom)),
-        scaling=scaling,
+        spectra=_spectra(hermitian, diagonal, weight, mask, absorption),
+        unit=float(np.pi / mean),
     )
+
+
+def _surface(
+    ratio: ArrayLike | None, normal: ArrayLike | None, shape: tuple[int, int], wavenumber: float
+) -> tuple[Floats | None, Floats | None, float]:
+    """(W (N, S), M (N, S), mean K_n); None, None, K without a tilted surface."""
+    k_n = np.asarray(wavenumber if normal is None else normal, dtype=np.float64).reshape(1, -1)
+    mean = float(k_n.mean())
+    if ratio is None and (k_n.size == 1 or np.ptp(k_n) == 0.0):
+        return None, None, mean
+    values = np.zeros((shape[0], 1)) if ratio is None else np.asarray(ratio, dtype=np.float64)
+    values = values[:, None] if values.ndim == 1 else values
+    if np.any(values <= -1.0):
+        raise ValueError("normal_cosine_ratio must exceed -1: a beam would leave through the entrance face")
+    root = np.broadcast_to(1.0 / np.sqrt(1.0 + values), shape)
+    return root**2 * (mean / k_n), root, mean
 
 
 def _split(u: Array) -> tuple[Array, Array, tuple[float, float]]:
@@ -90,7 +110,11 @@ def _split(u: Array) -> tuple[Array, Array, tuple[float, float]]:
 
 
 def _spectra(
-    hermitian: Array, diagonal: Floats, active: NDArray[np.bool_] | None, absorption: tuple[float, float]
+    hermitian: Array,
+    diagonal: Floats,
+    weight: Floats | None,
+    active: NDArray[np.bool_] | None,
+    absorption: tuple[float, float],
 ) -> tuple[Spectrum, ...]:
     """Bounds for all orientations, the one to try first and wider ones.
 
@@ -103,6 +127,8 @@ def _spectra(
     for j in samples:
         keep = np.arange(len(hermitian)) if active is None else np.flatnonzero(active[:, j])
         part = np.array(hermitian if active is None else hermitian[keep[:, None], keep[None, :]])
+        if weight is not None:
+            part *= np.sqrt(np.outer(weight[keep, j], weight[keep, j]))
         part.flat[:: len(keep) + 1] += diagonal[keep, j]
         one, two = hermitian_bounds(part)
         low, high = min(low, one), max(high, two)
@@ -160,14 +186,25 @@ def block_matrix(slab: Slab, block: Block, *, factor: float, kind: np.dtype[Any]
 def block_diagonal(
     slab: Slab, block: Block, *, factor: float, shift: complex | float, kind: np.dtype[Any]
 ) -> tuple[Array, Array]:
-    """((s, n) factor · (diagonal − shift), (s, n) mask of zeros and ones); the diagonal is masked too."""
-    part = np.take(slab.diagonal[:, block.columns[0] : block.columns[-1] + 1], block.rows, axis=0).T
-    diagonal = np.ascontiguousarray((factor * (part - shift)).astype(kind))
+    """((s, n) factor · (diagonal − shift) on active beams, (s, n) weight of the matrix: W where active, else 0)."""
+    diagonal = np.ascontiguousarray((factor * (_cut(slab.diagonal, block) - shift)).astype(kind))
     mask = np.ones(diagonal.shape, dtype=diagonal.real.dtype)
     if block.masked and slab.active is not None:
-        mask[:] = np.take(slab.active[:, block.columns[0] : block.columns[-1] + 1], block.rows, axis=0).T
+        mask[:] = _cut(slab.active, block)
         diagonal *= mask
+    if slab.weight is not None:
+        mask *= _cut(slab.weight, block)
     return diagonal, mask
+
+
+def block_root(slab: Slab, block: Block, rows: NDArray[np.int64]) -> Floats | None:
+    """(s, m) M of the chosen rows of a block: amplitudes divided by it are flux amplitudes. None for ones."""
+    return None if slab.root is None else _cut(slab.root, block)[:, rows]
+
+
+def _cut(values: Array, block: Block) -> Array:
+    """(s, n) part of an (N, S) array."""
+    return np.take(values[:, block.columns[0] : block.columns[-1] + 1], block.rows, axis=0).T
 
 
 def _real_if_close(matrix: Array, size: float) -> Array:

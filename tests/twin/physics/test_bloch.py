@@ -66,6 +66,7 @@ def test_thin_limit_is_kinematical_in_amplitude_and_phase(quartz: Crystal) -> No
         result = frame(quartz, TILTED, thickness_angstrom=[t], s_max_per_angstrom=0.2)
         u = potential_coefficients(crystal=quartz, hkl=result.hkl, energy_kev=ENERGY)
         u[0] = 0.0
+        u = u / np.sqrt(1.0 + result.g_lab[:, 2] / K)  # flux through the surface
         thin = kinematical_amplitudes(
             potential=u, excitation_error=result.excitation_error, wavenumber_per_angstrom=K, thickness_angstrom=[t]
         )

@@ -43,6 +43,8 @@ def test_derivatives_match_central_differences(real: bool, absorbing: bool, mask
         "rows": np.arange(n),
         "active": (rng.uniform(size=s.shape) < 0.7) if masked else None,
         "tolerance": 1e-13,
+        "normal_cosine_ratio": np.where(np.arange(n) == 0, 0.0, rng.uniform(-0.03, 0.03, size=n)) if masked else None,
+        "normal_wavenumber_per_angstrom": K * rng.uniform(0.95, 1.0, size=orientations) if masked else None,
     }
 
     def intensity(u: np.ndarray, s: np.ndarray, nodes: np.ndarray, weights: np.ndarray) -> np.ndarray:

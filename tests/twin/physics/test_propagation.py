@@ -114,6 +114,26 @@ def test_surface_factors_conserve_flux_and_rescale_the_operator() -> None:
     np.testing.assert_allclose(psi[1, :, 0], expected, atol=1e-9)
 
 
+def test_each_orientation_may_have_its_own_surface() -> None:
+    u, s = random_case("complex absorbing")
+    rng = np.random.default_rng(6)
+    ratio, normal = rng.uniform(-0.05, 0.05, size=s.shape), K * rng.uniform(0.9, 1.0, size=s.shape[1])
+    ratio[0] = 0.0
+    psi = propagate(
+        potential=u,
+        excitation_error=s,
+        wavenumber_per_angstrom=K,
+        thickness_angstrom=NODES,
+        normal_cosine_ratio=ratio,
+        normal_wavenumber_per_angstrom=normal,
+    )
+    for i in range(s.shape[1]):
+        root = 1 / np.sqrt(1 + ratio[:, i])
+        a = (u + np.diag(2 * K * s[:, i])) * np.outer(root, root)
+        expected = expm(1j * np.pi / normal[i] * NODES[-1] * a)[:, 0]
+        np.testing.assert_allclose(psi[-1, :, i], expected, atol=1e-9)
+
+
 def test_rows_pick_beams() -> None:
     u, s = random_case("real")
     kwargs = {"potential": u, "excitation_error": s, "wavenumber_per_angstrom": K, "thickness_angstrom": NODES}
