@@ -37,7 +37,8 @@ class RunView:
     """One run, stage by stage. ``study`` is the published row as a plain mapping (see :mod:`validation.study`);
 
     ``timings_s`` has the keys of the contract (simulate, acquire, reduce, solve, refine_kinematical,
-    refine_dynamical, total), ``meta`` holds free pairs for the foot of the report (versions, hashes, date).
+    refine_dynamical, total), ``meta`` holds free pairs for the foot of the report (versions, hashes, date), and
+    ``failures`` the reason of every stage that gave up.
     """
 
     scenario: str
@@ -47,6 +48,7 @@ class RunView:
     timings_s: Mapping[str, float] = field(default_factory=dict)
     study: Mapping[str, Any] | None = None
     meta: Mapping[str, str] = field(default_factory=dict)
+    failures: Mapping[str, str] = field(default_factory=dict)
     truth: Truth | None = None
     truth_intensities: TruthIntensities | None = None
     dataset: Dataset | None = None

@@ -39,7 +39,8 @@ def run_view(*, folder: RunFolder, scenario: Scenario) -> RunView:
         title=scenario.title,
         timings_s=manifest.timings_s,
         study=study_mapping(scenario),
-        meta={**manifest.versions, **_failures(folder)},
+        meta=manifest.versions,
+        failures=_failures(folder),
         truth=load_truth(folder) if has_truth else None,
         truth_intensities=load_truth_intensities(folder) if has_truth else None,
         dataset=read_dataset(folder.file("frames.nxs")) if "acquire" in done else None,
@@ -62,34 +63,18 @@ def write_summary(*, folder: RunFolder, scenario: Scenario) -> Mapping[str, Any]
     scores = score_run(view)
     summary = summarise(view, scores)
     write_json(folder.file(SUMMARY), summary)
-    write_report(view, folder.file(REPORT))
+    write_report(view, folder.file(REPORT), scores=scores)
     return summary
 
 
 def study_mapping(scenario: Scenario) -> Mapping[str, Any] | None:
-    """The published row on the keys that ``validation.study`` reads."""
-    if scenario.study is None:
-        return None
-    row = scenario.study.model_dump(exclude_none=True)
-    treatment = {
-        "averaged_kin": row["treatment"].get("averaged_kinematical"),
-        "non_averaged_kin": row["treatment"].get("non_averaged_kinematical"),
-        "frame_based_kin": row["treatment"].get("frame_based_kinematical"),
-        "frame_based_dyn": row["treatment"].get("frame_based_dynamical"),
-    }
-    return {
-        "name": row["row"],
-        "source": row["source"],
-        **row["data"],
-        "kinematical": row["kinematical"],
-        "dynamical": row["dynamical"],
-        "treatment": {key: value for key, value in treatment.items() if value is not None},
-    }
+    """The published row as a plain mapping, as ``validation.study`` reads it."""
+    return None if scenario.study is None else scenario.study.model_dump(exclude_none=True)
 
 
 def _failures(folder: RunFolder) -> dict[str, str]:
     records = folder.manifest().stages.items()
-    return {f"{name} gave up": record.failed for name, record in records if record.failed is not None}
+    return {name: record.failed for name, record in records if record.failed is not None}
 
 
 def report_path(folder: RunFolder) -> Path:

@@ -62,6 +62,11 @@ def test_report_of_an_empty_run(tmp_path):
     assert "frames-data" not in text
 
 
+def test_failed_stage_is_said(fake_run):
+    text = render_report(replace(fake_run, failures={"solve": "no map was accepted <in 8 starts>"}))
+    assert "<strong>solve gave up:</strong> no map was accepted &lt;in 8 starts&gt;" in text
+
+
 @pytest.mark.parametrize("missing", ["truth", "peaks", "reflections", "merged", "solution", "orientation"])
 def test_report_without_one_stage(fake_run, missing):
     changes = {missing: None} | ({"truth_intensities": None} if missing == "truth" else {})

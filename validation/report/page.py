@@ -63,6 +63,7 @@ def _head(run: RunView, summary: Mapping[str, Any]) -> dict[str, Any]:
         "seed": run.seed,
         "engine": run.engine,
         "verdict": verdict(summary),
+        "failures": [(stage.replace("_", ", "), reason) for stage, reason in run.failures.items()],
         "cards": tables.cards(summary),
         "study_row": str(study.get("row", "")),
         "timings": _timings(summary["timings_s"]),
