@@ -1,121 +1,46 @@
 """Frame-wise refinement against dynamical (or, in the weak limit, kinematical) intensities.
 
-Structure and thickness are common to all frames; each frame has a scale and two tilts of its own. The scales are
-eliminated at every point and stay in the normal matrix, so that s.u.s come from the full matrix.
+Thickness by a scan, orientations frame by frame, then everything together; then once more from the first orientations
+with the refined structure, because a frame can have turned to a false minimum while the structure was still wrong.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from pipeline.refinement.engine import FrameResult, FrameTask, turn_matrix
-from pipeline.refinement.figures import FiguresOfMerit, figures_of_merit, optimal_scale
+from pipeline.refinement.engine import FrameResult, turn_matrix
+from pipeline.refinement.figures import figures_of_merit
 from pipeline.refinement.frames import FrameData, select_frames
 from pipeline.refinement.kinematical import step_limits
-from pipeline.refinement.least_squares import Control, Evaluation, Fit, minimise
-from pipeline.refinement.parameters import Parametrisation, crystal_of, parametrise, standard_uncertainties
-from pipeline.refinement.pool import FrameMap, frame_map
-from pipeline.refinement.scan import optimise_orientations, scan_thickness
+from pipeline.refinement.least_squares import Control, Fit, minimise
+from pipeline.refinement.parameters import crystal_of, parametrise, standard_uncertainties
+from pipeline.refinement.pool import frame_map
+from pipeline.refinement.problem import (
+    Layout,
+    Problem,
+    Progress,
+    State,
+    evaluator,
+    frame_tasks,
+    parameter_names,
+    state_at,
+    thicknesses_of,
+    tilts_of,
+)
+from pipeline.refinement.scan import frame_residual, optimise_orientations, scan_thickness
 from pipeline.refinement.settings import DynamicalSettings
-from pipeline.refinement.thickness import node_count
 from pipeline.types import Orientation, Refinement, Reflections
 from twin.files.errors import InputError
 from twin.model.crystal import Crystal
 from twin.physics.lattice import Floats
 
-Progress = Callable[[str, int, float], None]  # stage, cycle, weighted residual in percent
-
 _LOG_THICKNESS_STEP = 0.3
 _TILT_STEP_DEG = 0.1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Layout:
-    """Order of the free vector: structure (P), ln T (one or one a frame, or none), tilts (2 a frame), scales."""
-
-    structure: int
-    thicknesses: int
-    tilts: int
-    frames: int
-
-    @property
-    def size(self) -> int:
-        return self.structure + self.thicknesses + 2 * self.tilts + self.frames
-
-    def thickness_column(self, frame: int) -> int:
-        return self.structure + (frame if self.thicknesses > 1 else 0)
-
-    def tilt_columns(self, frame: int) -> slice:
-        start = self.structure + self.thicknesses + 2 * frame
-        return slice(start, start + 2)
-
-    def scale_column(self, frame: int) -> int:
-        return self.structure + self.thicknesses + 2 * self.tilts + frame
-
-
-def _tasks(
-    frames: Sequence[FrameData], layout: Layout, point: Floats, *, log_thickness: float, derivatives: bool
-) -> list[FrameTask]:
-    tasks = []
-    for i, frame in enumerate(frames):
-        log_t = point[layout.thickness_column(i)] if layout.thicknesses else log_thickness
-        tasks.append(
-            FrameTask(
-                frame=frame,
-                values=point[: layout.structure],
-                thickness_angstrom=float(np.exp(log_t)),
-                tilt_deg=point[layout.tilt_columns(i)] if layout.tilts else np.zeros(2),
-                structure=derivatives,
-                orientation=derivatives and layout.tilts > 0,
-                thickness=derivatives and layout.thicknesses > 0,
-            )
-        )
-    return tasks
-
-
-def _add_frame(
-    layout: Layout, index: int, frame: FrameData, result: FrameResult, normal: Floats, gradient: Floats, scale: float
-) -> None:
-    rows = [scale * result.structure]
-    columns = [np.arange(layout.structure)]
-    if layout.thicknesses:
-        rows.append(scale * result.thickness[None])
-        columns.append(np.array([layout.thickness_column(index)]))
-    if layout.tilts:
-        rows.append(scale * result.orientation)
-        where = layout.tilt_columns(index)
-        columns.append(np.arange(where.start, where.stop))
-    rows.append(result.intensity[None])
-    columns.append(np.array([layout.scale_column(index)]))
-    jacobian, place = np.concatenate(rows), np.concatenate(columns)
-    weighted = jacobian * frame.weights
-    normal[np.ix_(place, place)] += weighted @ jacobian.T
-    gradient[place] += weighted @ (frame.intensity - scale * result.intensity)
-
-
-def _evaluator(
-    frames: Sequence[FrameData], layout: Layout, mapped: FrameMap, log_thickness: float
-) -> Callable[[Floats, bool], Evaluation]:
-    def evaluate(point: Floats, derivatives: bool) -> Evaluation:
-        results = mapped(_tasks(frames, layout, point, log_thickness=log_thickness, derivatives=derivatives))
-        here = point.copy()
-        chi2 = 0.0
-        normal = np.zeros((layout.size, layout.size) if derivatives else (0, 0))
-        gradient = np.zeros(layout.size if derivatives else 0)
-        for i, (frame, result) in enumerate(zip(frames, results, strict=True)):
-            scale = optimal_scale(intensity=frame.intensity, calculated=result.intensity, weights=frame.weights)
-            here[layout.scale_column(i)] = scale
-            chi2 += float((frame.weights * (frame.intensity - scale * result.intensity) ** 2).sum())
-            if derivatives:
-                _add_frame(layout, i, frame, result, normal, gradient, scale)
-        if not derivatives:
-            return Evaluation(chi2=chi2, point=here)
-        return Evaluation(chi2=chi2, gradient=gradient, normal=normal, point=here)
-
-    return evaluate
+_LOOKS = 2
+_FRAMES_IN_SCAN = 12
 
 
 def refine_dynamical(
@@ -127,38 +52,39 @@ def refine_dynamical(
     workers: int = 1,
     progress: Progress | None = None,
 ) -> Refinement:
-    """Refine ``model`` against frames. Orientations and thickness are found first, then everything together."""
-    cell = replace(model, cell=orientation.cell)
-    parametrisation = parametrise(cell, anisotropic=settings.anisotropic, occupancy=settings.occupancy)
+    """Refine ``model`` against the frames of ``reflections``.
+
+    ``progress(stage, cycle, value)`` is called with "thickness" and "refinement" (weighted residual of I in percent)
+    and "orientation" (rms turn in degrees).
+    """
+    parametrisation = parametrise(
+        replace(model, cell=orientation.cell), anisotropic=settings.anisotropic, occupancy=settings.occupancy
+    )
     frames = select_frames(orientation=orientation, reflections=reflections, settings=settings, hall=model.hall)
-    observations = sum(len(f.hkl) for f in frames)
     layout = Layout(
         structure=len(parametrisation),
         thicknesses=0 if not settings.refine_thickness else len(frames) if settings.thickness_per_frame else 1,
         tilts=len(frames) if settings.refine_orientations else 0,
         frames=len(frames),
     )
-    _check_enough(observations, layout, model)
+    _check_enough(sum(len(f.hkl) for f in frames), layout, model)
     energy = orientation.microscope.beam.energy_kev
-    note = progress or (lambda stage, cycle, value: None)
     with frame_map(parametrisation=parametrisation, settings=settings, energy_kev=energy, workers=workers) as mapped:
-        start_t, frames = _prepare(mapped, frames, parametrisation.start, settings, note)
-    nodes = node_count(thickness_angstrom=1.2 * start_t, bandwidth_per_angstrom=2 * settings.s_g_max_per_angstrom)
-    with frame_map(
-        parametrisation=parametrisation, settings=settings, energy_kev=energy, workers=workers, nodes=nodes
-    ) as mapped:
-        fit, frames = _least_squares(mapped, frames, parametrisation, layout, start_t, settings, note)
-        final = mapped(_tasks(frames, layout, fit.values, log_thickness=float(np.log(start_t)), derivatives=False))
-    return _result(
-        fit,
-        frames,
-        final,
-        parametrisation=parametrisation,
-        layout=layout,
-        settings=settings,
-        orientation=orientation,
-        start_t=start_t,
-    )
+        problem = Problem(
+            parametrisation=parametrisation,
+            layout=layout,
+            settings=settings,
+            mapped=mapped,
+            note=progress or (lambda stage, cycle, value: None),
+        )
+        state, fit = least_squares(problem, find_start(problem, frames))
+        for _ in range(_LOOKS):
+            better = look_again(problem, state, nominal=frames)
+            if better is None:
+                break
+            state, fit = least_squares(problem, better)
+        results = mapped(frame_tasks(problem, state, derivatives=False))
+    return _result(problem, state, fit, results, orientation=orientation)
 
 
 def _check_enough(observations: int, layout: Layout, model: Crystal) -> None:
@@ -174,113 +100,124 @@ def _check_enough(observations: int, layout: Layout, model: Crystal) -> None:
         )
 
 
-def _prepare(
-    mapped: FrameMap, frames: tuple[FrameData, ...], values: Floats, settings: DynamicalSettings, note: Progress
-) -> tuple[float, tuple[FrameData, ...]]:
-    """(T in Å, frames in their best orientations) for the starting structure."""
+def find_start(problem: Problem, frames: tuple[FrameData, ...]) -> State:
+    """Thickness by a scan and orientations one by one, for the starting structure."""
+    settings, values = problem.settings, problem.parametrisation.start
     thickness = 10.0 * settings.thickness_nm if settings.thickness_nm is not None else 0.0
     for cycle in range(2):
         if settings.thickness_nm is None:
-            trial, residual = scan_thickness(
-                frame_map=mapped, frames=_spread_of(frames, 12), values=values, settings=settings
-            )
-            thickness = float(trial[np.argmin(residual)])
-            note("thickness", cycle, 100.0 * float(np.sqrt(residual.min())))
+            thickness = _scan(problem, frames, values, cycle)
         if not settings.refine_orientations:
             break
-        frames, tilt = optimise_orientations(
-            frame_map=mapped, frames=frames, values=values, thickness_angstrom=thickness, cycles=4 if cycle == 0 else 2
+        frames, tilt, _ = optimise_orientations(
+            frame_map=problem.mapped,
+            frames=frames,
+            values=values,
+            thickness_angstrom=np.full(len(frames), thickness),
+            prior_deg=settings.orientation_sd_deg,
+            cycles=4 if cycle == 0 else 2,
         )
-        note("orientation", cycle, float(np.sqrt(np.mean(tilt**2))))
-    return thickness, frames
+        problem.note("orientation", cycle, float(np.sqrt(np.mean(tilt**2))))
+    return state_at(problem.layout, frames=frames, values=values, thickness_angstrom=np.full(len(frames), thickness))
 
 
-def _spread_of(frames: tuple[FrameData, ...], count: int) -> tuple[FrameData, ...]:
-    """At most ``count`` frames, evenly over the series."""
-    if len(frames) <= count:
-        return frames
-    return tuple(frames[i] for i in np.linspace(0, len(frames) - 1, count).round().astype(int))
+def look_again(problem: Problem, state: State, *, nominal: tuple[FrameData, ...]) -> State | None:
+    """With the refined structure, scan the thickness and turn all frames from where they were first said to be.
+
+    None when neither finds anything better than what the least squares has.
+    """
+    settings, layout = problem.settings, problem.layout
+    values = state.point[: layout.structure]
+    thickness = thicknesses_of(layout, state)
+    frames = rebased(layout, state)
+    changed = False
+    if settings.thickness_nm is None and layout.thicknesses == 1:
+        scanned = _scan(problem, frames, values, 2)
+        if abs(scanned / thickness[0] - 1.0) > 0.15:
+            thickness, changed = np.full(len(frames), scanned), True
+    if settings.refine_orientations:
+        trial, _, residual = optimise_orientations(
+            frame_map=problem.mapped, frames=nominal, values=values, thickness_angstrom=thickness, cycles=4
+        )
+        present = problem.mapped(frame_tasks(problem, state, derivatives=False))
+        now = np.array([frame_residual(f, r.intensity) for f, r in zip(frames, present, strict=True)])
+        better = residual < 0.97 * now
+        frames = tuple(a if b else c for a, b, c in zip(trial, better, frames, strict=True))
+        changed = changed or bool(better.any())
+    if not changed:
+        return None
+    return state_at(layout, frames=frames, values=values, thickness_angstrom=thickness)
 
 
-def _least_squares(
-    mapped: FrameMap,
-    frames: tuple[FrameData, ...],
-    parametrisation: Parametrisation,
-    layout: Layout,
-    start_t: float,
-    settings: DynamicalSettings,
-    note: Progress,
-) -> tuple[Fit, tuple[FrameData, ...]]:
-    observations = sum(len(f.hkl) for f in frames)
-    start = np.zeros(layout.size)
-    start[: layout.structure] = parametrisation.start
-    start[layout.structure : layout.structure + layout.thicknesses] = np.log(start_t)
-    limits = np.full(layout.size, np.inf)
-    limits[: layout.structure] = step_limits(parametrisation)
-    limits[layout.structure : layout.structure + layout.thicknesses] = _LOG_THICKNESS_STEP
-    tilts = slice(layout.structure + layout.thicknesses, layout.structure + layout.thicknesses + 2 * layout.tilts)
-    limits[tilts] = _TILT_STEP_DEG
-    total = sum(float((f.weights * f.intensity**2).sum()) for f in frames)
-    names = parametrisation.names + tuple(f"thickness{i}" for i in range(layout.thicknesses))
-    names += tuple(f"frame{f.index}.tilt_{a}" for f in frames[: layout.tilts] for a in "xy")
-    names += tuple(f"frame{f.index}.scale" for f in frames)
-    fit = minimise(
-        start=start,
-        evaluate=_evaluator(frames, layout, mapped, float(np.log(start_t))),
-        observations=observations,
-        names=names,
-        max_shift=limits,
-        control=_control(settings),
-        progress=lambda cycle, chi2: note("refinement", cycle, 100.0 * float(np.sqrt(chi2 / total))),
+def rebased(layout: Layout, state: State) -> tuple[FrameData, ...]:
+    """Frames with their refined tilts taken into their orientation (and so into the choice of beams)."""
+    return tuple(
+        replace(f, reciprocal_lab=turn_matrix(tilt) @ f.reciprocal_lab)
+        for f, tilt in zip(state.frames, tilts_of(layout, state), strict=True)
     )
-    return fit, frames
+
+
+def _scan(problem: Problem, frames: tuple[FrameData, ...], values: Floats, cycle: int) -> float:
+    chosen = frames
+    if len(frames) > _FRAMES_IN_SCAN:
+        chosen = tuple(frames[i] for i in np.linspace(0, len(frames) - 1, _FRAMES_IN_SCAN).round().astype(int))
+    trial, residual = scan_thickness(frame_map=problem.mapped, frames=chosen, values=values, settings=problem.settings)
+    problem.note("thickness", cycle, 100.0 * float(np.sqrt(residual.min())))
+    return float(trial[np.argmin(residual)])
+
+
+def least_squares(problem: Problem, state: State) -> tuple[State, Fit]:
+    """Everything together, to convergence."""
+    layout = problem.layout
+    limits = np.full(layout.size, np.inf)
+    limits[: layout.structure] = step_limits(problem.parametrisation)
+    tilts = layout.structure + layout.thicknesses
+    limits[layout.structure : tilts] = _LOG_THICKNESS_STEP
+    limits[tilts : tilts + 2 * layout.tilts] = _TILT_STEP_DEG
+    total = sum(float((f.weights * f.intensity**2).sum()) for f in state.frames)
+    fit = minimise(
+        start=state.point,
+        evaluate=evaluator(problem, state),
+        observations=sum(len(f.hkl) for f in state.frames),
+        names=parameter_names(problem, state.frames),
+        max_shift=limits,
+        rounding=(1e-10 if problem.settings.single_precision else 1e-20) * total,
+        control=_control(problem.settings),
+        progress=lambda cycle, chi2: problem.note("refinement", cycle, 100.0 * float(np.sqrt(chi2 / total))),
+    )
+    return replace(state, point=fit.values), fit
 
 
 def _control(settings: DynamicalSettings) -> Control:
     if settings.single_precision:
         return Control(max_cycles=settings.max_cycles, shift_over_su=0.05, relative_chi2=1e-5)
-    return Control(max_cycles=settings.max_cycles, relative_chi2=1e-14)
-
-
-def _merit(
-    frames: Sequence[FrameData], results: Sequence[FrameResult], scales: Floats, *, parameters: int, instability: float
-) -> FiguresOfMerit:
-    return figures_of_merit(
-        intensity=np.concatenate([f.intensity for f in frames]),
-        sigma=np.concatenate([f.sigma for f in frames]),
-        calculated=np.concatenate([k * r.intensity for k, r in zip(scales, results, strict=True)]),
-        parameters=parameters,
-        instability=instability,
-    )
+    return Control(max_cycles=settings.max_cycles, shift_over_su=1e-3, relative_chi2=1e-14)
 
 
 def _result(
-    fit: Fit,
-    frames: Sequence[FrameData],
-    results: Sequence[FrameResult],
-    *,
-    parametrisation: Parametrisation,
-    layout: Layout,
-    settings: DynamicalSettings,
-    orientation: Orientation,
-    start_t: float,
+    problem: Problem, state: State, fit: Fit, results: Sequence[FrameResult], *, orientation: Orientation
 ) -> Refinement:
-    p = layout.structure
+    layout, settings, p = problem.layout, problem.settings, problem.layout.structure
+    frames = rebased(layout, state)
     scales = fit.values[layout.scale_column(0) :]
-    merit = _merit(frames, results, scales, parameters=layout.size, instability=settings.instability)
-    rotation = orientation.rotation.copy()
-    frame_scale = np.zeros(len(rotation))
-    for i, frame in enumerate(frames):
-        tilt = fit.values[layout.tilt_columns(i)] if layout.tilts else np.zeros(2)
-        rotation[frame.index] = turn_matrix(tilt) @ frame.reciprocal_lab @ np.linalg.inv(orientation.ub)
-        frame_scale[frame.index] = scales[i]
-    log_t = fit.values[p : p + layout.thicknesses] if layout.thicknesses else np.log([start_t])
-    uncertainties = standard_uncertainties(parametrisation, fit.covariance[:p, :p])
+    merit = figures_of_merit(
+        intensity=np.concatenate([f.intensity for f in frames]),
+        sigma=np.concatenate([f.sigma for f in frames]),
+        calculated=np.concatenate([k * r.intensity for k, r in zip(scales, results, strict=True)]),
+        parameters=layout.size,
+        instability=settings.instability,
+    )
+    rotation, frame_scale = orientation.rotation.copy(), np.zeros(len(orientation.rotation))
+    for frame, scale in zip(frames, scales, strict=True):
+        rotation[frame.index] = frame.reciprocal_lab @ np.linalg.inv(orientation.ub)
+        frame_scale[frame.index] = scale
+    thickness = thicknesses_of(layout, state)
+    uncertainties = standard_uncertainties(problem.parametrisation, fit.covariance[:p, :p])
     if layout.thicknesses == 1 and np.isfinite(fit.covariance[p, p]):
-        uncertainties["thickness_nm"] = float(0.1 * np.exp(log_t[0]) * np.sqrt(fit.covariance[p, p]))
+        uncertainties["thickness_nm"] = float(0.1 * thickness[0] * np.sqrt(fit.covariance[p, p]))
     return Refinement(
         kind="kinematical_frame_based" if settings.kinematical else "dynamical",
-        crystal=crystal_of(parametrisation, fit.values[:p]),
+        crystal=crystal_of(problem.parametrisation, fit.values[:p]),
         parameters=layout.size,
         reflections_all=len(merit.f_obs),
         reflections_obs=int(merit.observed.sum()),
@@ -295,7 +232,7 @@ def _result(
         sigma_f=merit.sigma_f,
         observed=merit.observed,
         standard_uncertainties=uncertainties,
-        thickness_nm=float(0.1 * np.exp(log_t).mean()),
+        thickness_nm=float(0.1 * thickness.mean()),
         frame_scale=frame_scale,
         rotation=rotation,
         verdict=fit.verdict,

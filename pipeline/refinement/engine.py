@@ -77,16 +77,13 @@ def turn_matrix(tilt_deg: Floats) -> Floats:
 class FrameEngine:
     """Evaluates frames; keeps the table of the last structure and the beams of the frames that it has seen."""
 
-    def __init__(
-        self, *, parametrisation: Parametrisation, settings: DynamicalSettings, energy_kev: float, nodes: int = 0
-    ) -> None:
+    def __init__(self, *, parametrisation: Parametrisation, settings: DynamicalSettings, energy_kev: float) -> None:
         self._parametrisation = parametrisation
         self._settings = settings
         self._k = wavenumber_per_angstrom(energy_kev=energy_kev)
         self._table_plan: TablePlan = plan_table(
             parametrisation=parametrisation, energy_kev=energy_kev, g_max_per_angstrom=settings.g_max_per_angstrom
         )
-        self._nodes = nodes
         self._table: tuple[bytes, bool, NDArray[Any], NDArray[Any]] | None = None
         self._plans: dict[int, tuple[bytes, _FramePlan]] = {}
 
@@ -139,7 +136,7 @@ class FrameEngine:
         return plan
 
     def _quadrature(self, thickness_angstrom: float) -> tuple[Floats, Floats]:
-        nodes = self._nodes or node_count(
+        nodes = node_count(
             thickness_angstrom=thickness_angstrom, bandwidth_per_angstrom=2 * self._settings.s_g_max_per_angstrom
         )
         u, weights = thickness_quadrature(model=self._settings.thickness_model, nodes=nodes)

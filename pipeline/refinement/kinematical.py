@@ -148,6 +148,7 @@ def fit_structure(
         evaluate=evaluate,
         observations=len(intensity),
         names=("scale", *parametrisation.names),
+        rounding=1e-24 * float((weights * intensity**2).sum()),
         max_shift=np.concatenate([[np.inf], step_limits(parametrisation)]),
         control=control,
     )

@@ -98,10 +98,14 @@ def minimise(
     observations: int,
     names: tuple[str, ...],
     max_shift: ArrayLike | None = None,
+    rounding: float = 0.0,
     control: Control | None = None,
     progress: Callable[[int, float], None] | None = None,
 ) -> Fit:
-    """Minimise χ². ``max_shift`` (P,) limits each parameter in one step; cycles count accepted steps."""
+    """Minimise χ². ``max_shift`` (P,) limits each parameter in one step; cycles count accepted steps.
+
+    ``rounding``: χ² below which the model reproduces the data as well as numbers allow.
+    """
     how = control or Control()
     point = np.array(start, dtype=np.float64)
     limit = np.full(len(point), np.inf) if max_shift is None else np.asarray(max_shift, dtype=np.float64)
@@ -113,7 +117,7 @@ def minimise(
         point = point if state.point is None else state.point
         step = _try_steps(point, state, evaluate, limit, damping, how)
         if step is None:
-            converged, why = _stationary(state, observations, how)
+            converged, why = _stationary(state, observations, rounding, how)
             break
         trial, shift, damping = step
         cycles += 1
@@ -126,8 +130,11 @@ def minimise(
         history.append(state.chi2)
         if progress is not None:
             progress(cycles, state.chi2)
-        if ratio < how.shift_over_su or drop < how.relative_chi2 or state.chi2 <= 1e-24 * observations:
-            converged, why = True, f"converged in {cycles} cycles, last shift below {max(ratio, 1e-4):.2g} s.u."
+        if state.chi2 <= rounding:
+            converged, why = True, f"converged in {cycles} cycles to the data within rounding"
+            break
+        if ratio < how.shift_over_su or drop < how.relative_chi2:
+            converged, why = True, f"converged in {cycles} cycles, last shift at most {max(ratio, 1e-4):.2g} s.u."
             break
     point = point if state.point is None else state.point
     covariance, singular = covariance_of(_required(state.normal))
@@ -176,11 +183,13 @@ def _try_steps(
     return None
 
 
-def _stationary(state: Evaluation, observations: int, how: Control) -> tuple[bool, str]:
+def _stationary(state: Evaluation, observations: int, rounding: float, how: Control) -> tuple[bool, str]:
     """No step lowers χ²: either the minimum is reached within rounding, or the model and its gradient disagree."""
+    if state.chi2 <= rounding:
+        return True, "converged to the data within rounding"
     shift = solve_damped(_required(state.normal), np.asarray(state.gradient), 0.0)
     variance = np.diag(covariance_of(_required(state.normal))[0])
     ratio = _largest_ratio(shift, variance * _variance_factor(state.chi2, observations, len(shift)))
-    if ratio < 10 * how.shift_over_su or state.chi2 < 1e-20 * observations:
+    if ratio < 10 * how.shift_over_su:
         return True, f"converged: no further step lowers the sum of squares (shift {ratio:.2g} s.u.)"
     return False, f"stopped: no step lowers the sum of squares although the shift would be {ratio:.2g} s.u."

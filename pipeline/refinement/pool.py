@@ -24,9 +24,9 @@ class FrameMap(Protocol):
 _engines: list[FrameEngine] = []
 
 
-def _start(parametrisation: Parametrisation, settings: DynamicalSettings, energy_kev: float, nodes: int) -> None:
+def _start(parametrisation: Parametrisation, settings: DynamicalSettings, energy_kev: float) -> None:
     threadpool_limits(limits=1)
-    _engines[:] = [FrameEngine(parametrisation=parametrisation, settings=settings, energy_kev=energy_kev, nodes=nodes)]
+    _engines[:] = [FrameEngine(parametrisation=parametrisation, settings=settings, energy_kev=energy_kev)]
 
 
 def _evaluate(task: FrameTask) -> FrameResult:
@@ -40,11 +40,10 @@ def frame_map(
     settings: DynamicalSettings,
     energy_kev: float,
     workers: int = 1,
-    nodes: int = 0,
 ) -> Iterator[FrameMap]:
     """A map over frames with one engine (``workers`` = 1, in this process) or one a process."""
     if workers <= 1:
-        engine = FrameEngine(parametrisation=parametrisation, settings=settings, energy_kev=energy_kev, nodes=nodes)
+        engine = FrameEngine(parametrisation=parametrisation, settings=settings, energy_kev=energy_kev)
         with threadpool_limits(limits=1):
             yield lambda tasks: [engine.evaluate(task) for task in tasks]
         return
@@ -52,7 +51,7 @@ def frame_map(
         max_workers=workers,
         mp_context=multiprocessing.get_context("spawn"),
         initializer=_start,
-        initargs=(parametrisation, settings, energy_kev, nodes),
+        initargs=(parametrisation, settings, energy_kev),
     )
     try:
         yield lambda tasks: list(pool.map(_evaluate, tasks))

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from pipeline.refinement.engine import FrameTask, turn_matrix
+from pipeline.refinement.engine import FrameResult, FrameTask, turn_matrix
 from pipeline.refinement.figures import optimal_scale
 from pipeline.refinement.frames import FrameData
 from pipeline.refinement.pool import FrameMap
@@ -65,59 +65,63 @@ def optimise_orientations(
     frame_map: FrameMap,
     frames: Sequence[FrameData],
     values: Floats,
-    thickness_angstrom: float,
+    thickness_angstrom: Floats,
+    prior_deg: float | None = None,
     cycles: int = 6,
-) -> tuple[tuple[FrameData, ...], Floats]:
-    """Turn each frame about x and y to its best fit, structure and thickness fixed; the frames and tilts (F, 2) in deg.
+) -> tuple[tuple[FrameData, ...], Floats, Floats]:
+    """Turn each frame about x and y to its best fit, structure and thicknesses (F,) fixed.
 
-    Levenberg-Marquardt for every frame on its own, with its scale eliminated.
+    Levenberg-Marquardt for every frame on its own, with its scale eliminated. ``prior_deg``: standard deviation of the
+    orientations given; it keeps frames that fit badly (a structure that is still wrong) from turning to a false
+    minimum, since it weighs as much as one reflection with the frame's mean residual.
+    Returns the turned frames, the tilts (F, 2) in degrees and the weighted residuals (F,) without the prior.
     """
     count = len(frames)
-    tilt = np.zeros((count, 2))
-    damping = np.full(count, 1e-3)
+    tilt, damping = np.zeros((count, 2)), np.full(count, 1e-3)
+    chi2 = np.zeros(count)
 
     def tasks(at: Floats, derivatives: bool) -> list[FrameTask]:
         return [
-            FrameTask(
-                frame=f, values=values, thickness_angstrom=thickness_angstrom, tilt_deg=t, orientation=derivatives
-            )
-            for f, t in zip(frames, at, strict=True)
+            FrameTask(frame=f, values=values, thickness_angstrom=float(t), tilt_deg=a, orientation=derivatives)
+            for f, t, a in zip(frames, thickness_angstrom, at, strict=True)
         ]
 
     for _ in range(cycles):
-        results = frame_map(tasks(tilt, True))
-        step = np.zeros((count, 2))
-        before = np.zeros(count)
-        for i, (frame, result) in enumerate(zip(frames, results, strict=True)):
-            before[i], step[i] = _orientation_step(frame, result.intensity, result.orientation, damping[i])
-        after = np.array(
-            [
-                _residual(frame, result.intensity)
-                for frame, result in zip(frames, frame_map(tasks(tilt + step, False)), strict=True)
-            ]
-        )
-        better = after < before
+        step, stiffness = np.zeros((count, 2)), np.zeros(count)
+        for i, (frame, result) in enumerate(zip(frames, frame_map(tasks(tilt, True)), strict=True)):
+            chi2[i] = frame_residual(frame, result.intensity)
+            if prior_deg is not None:
+                stiffness[i] = chi2[i] / len(frame.hkl) / prior_deg**2
+            step[i] = _orientation_step(frame, result, tilt[i], damping=damping[i], stiffness=stiffness[i])
+        trial = frame_map(tasks(tilt + step, False))
+        after = np.array([frame_residual(f, r.intensity) for f, r in zip(frames, trial, strict=True)])
+        cost = stiffness * np.sum((tilt + step) ** 2 - tilt**2, axis=1)
+        better = after + cost < chi2
         tilt[better] += step[better]
+        chi2[better] = after[better]
         damping = np.where(better, damping / 10, damping * 30)
         if np.all(np.abs(step[better]) < 2e-3):
             break
     turned = [replace(f, reciprocal_lab=turn_matrix(t) @ f.reciprocal_lab) for f, t in zip(frames, tilt, strict=True)]
-    return tuple(turned), tilt
+    return tuple(turned), tilt, chi2
 
 
-def _residual(frame: FrameData, calculated: Floats) -> float:
+def frame_residual(frame: FrameData, calculated: Floats) -> float:
+    """Σ w (I − k I_c)² of a frame with its best scale."""
     scale = optimal_scale(intensity=frame.intensity, calculated=calculated, weights=frame.weights)
     return float((frame.weights * (frame.intensity - scale * calculated) ** 2).sum())
 
 
-def _orientation_step(frame: FrameData, calculated: Floats, slopes: Floats, damping: float) -> tuple[float, Floats]:
+def _orientation_step(
+    frame: FrameData, result: FrameResult, tilt: Floats, *, damping: float, stiffness: float
+) -> Floats:
+    """Shift (2,) of the tilts in degrees from the damped normal equations of (scale, tilts)."""
     w = frame.weights
-    scale = optimal_scale(intensity=frame.intensity, calculated=calculated, weights=w)
-    residual = frame.intensity - scale * calculated
-    rows = np.concatenate([calculated[None], scale * slopes])
-    normal = (rows * w) @ rows.T
-    diagonal = np.maximum(np.diag(normal), 1e-300)
-    normal = normal / np.sqrt(np.outer(diagonal, diagonal)) + damping * np.eye(3)
-    step = np.linalg.solve(normal, (rows * w) @ residual / np.sqrt(diagonal)) / np.sqrt(diagonal)
-    size = float(np.abs(step[1:]).max())
-    return float((w * residual**2).sum()), step[1:] / max(1.0, size / _ORIENTATION_STEP_DEG)
+    scale = optimal_scale(intensity=frame.intensity, calculated=result.intensity, weights=w)
+    rows = np.concatenate([result.intensity[None], scale * result.orientation])
+    normal = (rows * w) @ rows.T + stiffness * np.diag([0.0, 1.0, 1.0])
+    gradient = (rows * w) @ (frame.intensity - scale * result.intensity) - stiffness * np.array([0.0, *tilt])
+    root = np.sqrt(np.maximum(np.diag(normal), 1e-300))
+    scaled = normal / np.outer(root, root) + damping * np.eye(3)
+    step = np.linalg.solve(scaled, gradient / root)[1:] / root[1:]
+    return np.asarray(step / max(1.0, float(np.abs(step).max()) / _ORIENTATION_STEP_DEG))

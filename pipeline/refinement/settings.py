@@ -21,6 +21,7 @@ class DynamicalSettings:
     thickness_model: distribution of the thickness t in 0…T: "sphere" (also any ellipsoid), "cylinder" (lying across
     the beam), "slab" (t = T), "wedge" (uniform). thickness_nm: T to start from; None scans ``thickness_scan_nm``.
     thickness_per_frame: a T for each frame. kinematical: the same with the interaction made infinitely weak.
+    orientation_sd_deg: how far the given orientations are off; holds frames back while the structure is still wrong.
     reflection_g_max: resolution limit of the refined reflections; g_max when None.
     """
 
@@ -36,6 +37,7 @@ class DynamicalSettings:
     refine_thickness: bool = True
     thickness_per_frame: bool = False
     refine_orientations: bool = True
+    orientation_sd_deg: float = 0.15
     anisotropic: bool = False
     occupancy: Literal["fixed", "composition", "free"] = "fixed"
     keep_absent: bool = False
@@ -50,6 +52,7 @@ class DynamicalSettings:
             "g_max_per_angstrom": self.g_max_per_angstrom,
             "s_g_max_per_angstrom": self.s_g_max_per_angstrom,
             "r_s_g_max": self.r_s_g_max,
+            "orientation_sd_deg": self.orientation_sd_deg,
             "thickness_scan_nm": min(self.thickness_scan_nm),
             "thickness_nm": 1.0 if self.thickness_nm is None else self.thickness_nm,
         }

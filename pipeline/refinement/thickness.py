@@ -29,5 +29,9 @@ def thickness_quadrature(*, model: ThicknessModel, nodes: int) -> tuple[Floats, 
 
 
 def node_count(*, thickness_angstrom: float, bandwidth_per_angstrom: float) -> int:
-    """Nodes for |ψ(t)|² with frequencies up to the bandwidth: half a radian each, and a few more to converge."""
-    return int(min(64, 5 + math.ceil(0.5 * math.pi * bandwidth_per_angstrom * thickness_angstrom)))
+    """Nodes for |ψ(t)|² with frequencies up to the bandwidth: half a radian each, and a few more to converge.
+
+    Counted for the next thickness of a geometric series, so that the number rarely changes within a refinement.
+    """
+    reach = 1.25 ** math.ceil(math.log(max(thickness_angstrom, 1.0)) / math.log(1.25) - 1e-9)
+    return int(min(64, 5 + math.ceil(0.5 * math.pi * bandwidth_per_angstrom * reach)))

@@ -1,0 +1,168 @@
+"""The least-squares problem of many frames: which numbers are free, and χ² with its derivatives at a point.
+
+Structure and thickness are common to all frames (or a thickness a frame); each frame has two tilts and a scale of its
+own. The scales are eliminated at every point and stay in the normal matrix, so that s.u.s come from the full matrix.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.refinement.engine import FrameResult, FrameTask
+from pipeline.refinement.figures import optimal_scale
+from pipeline.refinement.frames import FrameData
+from pipeline.refinement.least_squares import Evaluation
+from pipeline.refinement.parameters import Parametrisation
+from pipeline.refinement.pool import FrameMap
+from pipeline.refinement.settings import DynamicalSettings
+from twin.physics.lattice import Floats
+
+Progress = Callable[[str, int, float], None]  # stage, cycle, value of the stage (weighted residual in percent)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Layout:
+    """Order of the free vector: structure (P), ln T (one or one a frame, or none), tilts (2 a frame), scales."""
+
+    structure: int
+    thicknesses: int
+    tilts: int
+    frames: int
+
+    @property
+    def size(self) -> int:
+        return self.structure + self.thicknesses + 2 * self.tilts + self.frames
+
+    def thickness_column(self, frame: int) -> int:
+        return self.structure + (frame if self.thicknesses > 1 else 0)
+
+    def tilt_columns(self, frame: int) -> slice:
+        start = self.structure + self.thicknesses + 2 * frame
+        return slice(start, start + 2)
+
+    def scale_column(self, frame: int) -> int:
+        return self.structure + self.thicknesses + 2 * self.tilts + frame
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Problem:
+    """What stays the same during a refinement."""
+
+    parametrisation: Parametrisation
+    layout: Layout
+    settings: DynamicalSettings
+    mapped: FrameMap
+    note: Progress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class State:
+    """Where a refinement is. point: (layout.size,); tilts in it are relative to the frames' own orientations.
+
+    thickness_angstrom: (F,), what counts when thickness is not refined.
+    """
+
+    frames: tuple[FrameData, ...]
+    point: Floats
+    thickness_angstrom: Floats
+
+
+def state_at(layout: Layout, *, frames: tuple[FrameData, ...], values: Floats, thickness_angstrom: Floats) -> State:
+    """A state with tilts of zero; thickness_angstrom (F,)."""
+    point = np.zeros(layout.size)
+    point[: layout.structure] = values
+    if layout.thicknesses:
+        columns = slice(layout.structure, layout.structure + layout.thicknesses)
+        point[columns] = np.log(thickness_angstrom) if layout.thicknesses > 1 else np.log(thickness_angstrom.mean())
+    return State(frames=frames, point=point, thickness_angstrom=thickness_angstrom)
+
+
+def thicknesses_of(layout: Layout, state: State) -> Floats:
+    """T of every frame in Å, (F,)."""
+    if not layout.thicknesses:
+        return state.thickness_angstrom
+    return np.exp([state.point[layout.thickness_column(i)] for i in range(layout.frames)])
+
+
+def tilts_of(layout: Layout, state: State) -> Floats:
+    """Tilts of every frame in degrees, (F, 2)."""
+    if not layout.tilts:
+        return np.zeros((layout.frames, 2))
+    start = layout.structure + layout.thicknesses
+    return state.point[start : start + 2 * layout.tilts].reshape(-1, 2)
+
+
+def frame_tasks(problem: Problem, state: State, *, derivatives: bool) -> list[FrameTask]:
+    """One task a frame at a state."""
+    layout = problem.layout
+    return [
+        FrameTask(
+            frame=frame,
+            values=state.point[: layout.structure],
+            thickness_angstrom=float(thickness),
+            tilt_deg=tilt,
+            structure=derivatives,
+            orientation=derivatives and layout.tilts > 0,
+            thickness=derivatives and layout.thicknesses > 0,
+        )
+        for frame, thickness, tilt in zip(
+            state.frames, thicknesses_of(layout, state), tilts_of(layout, state), strict=True
+        )
+    ]
+
+
+def evaluator(problem: Problem, state: State) -> Callable[[Floats, bool], Evaluation]:
+    """χ², gradient and normal matrix as a function of the point, for the frames of ``state``."""
+    layout = problem.layout
+
+    def evaluate(point: Floats, derivatives: bool) -> Evaluation:
+        at = State(frames=state.frames, point=point, thickness_angstrom=state.thickness_angstrom)
+        results = problem.mapped(frame_tasks(problem, at, derivatives=derivatives))
+        here = point.copy()
+        chi2 = 0.0
+        normal = np.zeros((layout.size, layout.size) if derivatives else (0, 0))
+        gradient = np.zeros(layout.size if derivatives else 0)
+        for i, (frame, result) in enumerate(zip(state.frames, results, strict=True)):
+            scale = optimal_scale(intensity=frame.intensity, calculated=result.intensity, weights=frame.weights)
+            here[layout.scale_column(i)] = scale
+            chi2 += float((frame.weights * (frame.intensity - scale * result.intensity) ** 2).sum())
+            if derivatives:
+                _add_frame(layout, i, frame, result, normal, gradient, scale)
+        if not derivatives:
+            return Evaluation(chi2=chi2, point=here)
+        return Evaluation(chi2=chi2, gradient=gradient, normal=normal, point=here)
+
+    return evaluate
+
+
+def _add_frame(
+    layout: Layout, index: int, frame: FrameData, result: FrameResult, normal: Floats, gradient: Floats, scale: float
+) -> None:
+    rows = [scale * result.structure]
+    columns = [np.arange(layout.structure)]
+    if layout.thicknesses:
+        rows.append(scale * result.thickness[None])
+        columns.append(np.array([layout.thickness_column(index)]))
+    if layout.tilts:
+        rows.append(scale * result.orientation)
+        where = layout.tilt_columns(index)
+        columns.append(np.arange(where.start, where.stop))
+    rows.append(result.intensity[None])
+    columns.append(np.array([layout.scale_column(index)]))
+    jacobian, place = np.concatenate(rows), np.concatenate(columns)
+    weighted = jacobian * frame.weights
+    normal[np.ix_(place, place)] += weighted @ jacobian.T
+    gradient[place] += weighted @ (frame.intensity - scale * result.intensity)
+
+
+def parameter_names(problem: Problem, frames: Sequence[FrameData]) -> tuple[str, ...]:
+    """Names in the order of the free vector."""
+    layout = problem.layout
+    names = [*problem.parametrisation.names]
+    names += [f"thickness{i}" for i in range(layout.thicknesses)]
+    names += [f"frame{f.index}.tilt_{axis}" for f in frames[: layout.tilts] for axis in "xy"]
+    names += [f"frame{f.index}.scale" for f in frames]
+    return tuple(names)
