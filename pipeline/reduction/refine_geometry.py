@@ -148,6 +148,16 @@ def _ellipse_vector(microscope: Microscope) -> Floats:
     return np.asarray(0.01 * p.ellipse_percent * np.array([np.cos(angle), np.sin(angle)]))
 
 
+def _about_beam(angles: Floats) -> Floats:
+    """Rotations about z by ``angles`` in radians; (n, 3, 3)."""
+    out = np.zeros((len(angles), 3, 3))
+    out[:, 0, 0] = out[:, 1, 1] = np.cos(angles)
+    out[:, 1, 0] = np.sin(angles)
+    out[:, 0, 1] = -out[:, 1, 0]
+    out[:, 2, 2] = 1.0
+    return out
+
+
 def _stepped(geometry: Geometry, x: Floats, per_frame: Floats, strains: Floats, rotations: Ints | None) -> Geometry:
     change = np.eye(3) + np.tensordot(x[3 : 3 + len(strains)], strains, axes=1)
     angle = float(np.linalg.norm(x[:3]))
@@ -158,10 +168,13 @@ def _stepped(geometry: Geometry, x: Floats, per_frame: Floats, strains: Floats, 
         p, tilt_axis_deg=p.tilt_axis_deg + float(np.degrees(x[-3])), ellipse_percent=100 * float(np.hypot(*e)),
         ellipse_azimuth_deg=float(np.degrees(np.arctan2(e[1], e[0])) / 2) % 180.0,
     )
-    turns = np.stack([rotation_matrix(axis=[0, 0, 1], angle_deg=float(np.degrees(w))) for w in per_frame[:, 2]])
+    turn = _about_beam(per_frame[:, 2]) @ geometry.turn
+    common = float(np.mean(np.arctan2(turn[:, 1, 0] - turn[:, 0, 1], turn[:, 0, 0] + turn[:, 1, 1])))
+    shared = _about_beam(np.array([common]))[0]  # a turn of all frames about the beam is an error of the azimuth
+    projection = replace(projection, tilt_axis_deg=projection.tilt_axis_deg + float(np.degrees(common)))
+    ub = constrain_metric(ub=shared @ spin @ change @ geometry.ub, rotations=rotations)
     return replace(
-        geometry, ub=constrain_metric(ub=spin @ change @ geometry.ub, rotations=rotations), turn=turns @ geometry.turn,
-        centre_px=geometry.centre_px + per_frame[:, :2], microscope=replace(geometry.microscope, projection=projection),
+        geometry, ub=ub, turn=turn @ shared.T, centre_px=geometry.centre_px + per_frame[:, :2], microscope=replace(geometry.microscope, projection=projection),
     )
 
 
