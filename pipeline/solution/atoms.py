@@ -7,7 +7,7 @@ decide where not.
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,9 @@ from twin.physics.lattice import Floats, Ints
 from twin.physics.symmetry import Operations, operations
 
 START_U_ANGSTROM2 = 0.006
+MOST_PEAKS, SEARCH_BUDGET = 16, 4000
+CHOICES, CHOICES_LAST = 2, 4
+ENOUGH_R = 0.10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -53,47 +56,71 @@ class Model:
     formula_units: int
 
 
-def _fill(
-    peaks: PeakList, *, need: int, kind: int, space: Workspace, placed: list[tuple[Floats, int]], ops: Operations,
-    tries: int = 400,
-) -> list[int]:  # fmt: skip
-    """Peaks whose multiplicities sum to ``need``: the first combination, highest peaks first, that keeps its distances."""
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Partial:
+    """Positions placed so far: coordinates, multiplicities, class numbers, and all their images."""
+
+    fract: tuple[Floats, ...] = ()
+    multiplicity: tuple[int, ...] = ()
+    kind: tuple[int, ...] = ()
+    images: tuple[Floats, ...] = ()
+
+    def with_peaks(self, peaks: PeakList, chosen: tuple[int, ...], kind: int, ops: Operations) -> Partial:
+        return Partial(
+            fract=self.fract + tuple(peaks.fract[i] for i in chosen),
+            multiplicity=self.multiplicity + tuple(int(peaks.multiplicity[i]) for i in chosen),
+            kind=self.kind + (kind,) * len(chosen),
+            images=self.images + tuple(orbit_of(peaks.fract[i], ops) for i in chosen),
+        )
+
+
+def _allowed(peaks: PeakList, *, kind: int, space: Workspace, placed: Partial, ops: Operations) -> dict[int, Floats]:
+    """Peaks that keep their distance from their own images and from what is placed, with their images."""
     own = least_distance_angstrom(space.kinds[kind], space.kinds[kind])
-    count = len(peaks.height)
-    allowed: list[int] = []
-    orbits: dict[int, Floats] = {}
-    for i in range(count):
-        images = orbit_of(peaks.fract[i], ops)
-        others = distances(peaks.fract[i], images, space.direct)
+    found: dict[int, Floats] = {}
+    for i, x in enumerate(peaks.fract):
+        images = orbit_of(x, ops)
+        others = distances(x, images, space.direct)
         if np.any((others > 0.02) & (others < own)):
             continue
-        if any(
-            distances(peaks.fract[i], taken, space.direct).min() < least_distance_angstrom(space.kinds[kind], space.kinds[k])
-            for taken, k in placed
+        limits = (least_distance_angstrom(space.kinds[kind], space.kinds[k]) for k in placed.kind)
+        if all(
+            distances(x, taken, space.direct).min() >= limit
+            for taken, limit in zip(placed.images, limits, strict=True)
         ):
-            continue
-        orbits[i] = images
-        allowed.append(i)
-    budget = [tries]
+            found[i] = images
+    return found
 
-    def search(start: int, left: int, chosen: list[int]) -> list[int] | None:
+
+def _fillings(
+    peaks: PeakList, *, need: int, kind: int, space: Workspace, placed: Partial, ops: Operations, keep: int
+) -> list[tuple[int, ...]]:
+    """Sets of peaks whose multiplicities sum to ``need`` and that keep their distances, most density first."""
+    images = _allowed(peaks, kind=kind, space=space, placed=placed, ops=ops)
+    order = list(images)
+    own = least_distance_angstrom(space.kinds[kind], space.kinds[kind])
+    apart = {
+        (i, j): bool(distances(peaks.fract[j], images[i], space.direct).min() >= own)
+        for i, j in itertools.combinations(order[:MOST_PEAKS], 2)
+    }
+    found: list[tuple[int, ...]] = []
+    budget = [SEARCH_BUDGET]
+
+    def search(start: int, left: int, chosen: tuple[int, ...]) -> None:
         if left == 0:
-            return chosen
-        for position in range(start, len(allowed)):
-            i = allowed[position]
-            if int(peaks.multiplicity[i]) > left:
-                continue
+            found.append(chosen)
+            return
+        for position in range(start, min(len(order), MOST_PEAKS)):
+            i = order[position]
             budget[0] -= 1
             if budget[0] < 0:
-                return None
-            if any(distances(peaks.fract[i], orbits[j], space.direct).min() < own for j in chosen):
-                continue
-            found = search(position + 1, left - int(peaks.multiplicity[i]), [*chosen, i])
-            if found is not None:
-                return found
-        return None
+                return
+            if int(peaks.multiplicity[i]) <= left and all(apart[(j, i)] for j in chosen):
+                search(position + 1, left - int(peaks.multiplicity[i]), (*chosen, i))
 
-    return search(0, need, []) or []
+    search(0, need, ())
+    content = [-float(peaks.height[list(c)] @ peaks.multiplicity[list(c)]) for c in found]
+    return [found[k] for k in np.argsort(content, kind="stable")[:keep]]
 
 
 def _mixture(kind: Scatterers, elements: tuple[str, ...]) -> Floats:
@@ -103,18 +130,17 @@ def _mixture(kind: Scatterers, elements: tuple[str, ...]) -> Floats:
     return row
 
 
-def _atoms(fract: list[Floats], multiplicity: list[int], kind: list[int], space: Workspace) -> Atoms:
-    kinds = len(space.kinds)
+def _atoms(partial: Partial, space: Workspace) -> Atoms:
     return Atoms(
-        fract=np.array(fract).reshape(-1, 3), multiplicity=np.array(multiplicity, dtype=np.int64),
-        kind=np.array(kind, dtype=np.int64), elements=space.elements,
-        occupancy=np.array([_mixture(space.kinds[k], space.elements) for k in kind]).reshape(-1, len(space.elements)),
-        u_iso_angstrom2=np.full(kinds, START_U_ANGSTROM2),
+        fract=np.array(partial.fract).reshape(-1, 3), multiplicity=np.array(partial.multiplicity, dtype=np.int64),
+        kind=np.array(partial.kind, dtype=np.int64), elements=space.elements,
+        occupancy=np.array([_mixture(space.kinds[k], space.elements) for k in partial.kind]),
+        u_iso_angstrom2=np.full(len(space.kinds), START_U_ANGSTROM2),
     )  # fmt: skip
 
 
-def _difference(space: Workspace, phased: Complexes, atoms: Atoms | None, *, share: float) -> Complexes:
-    """Map coefficients F_obs e^{iφ} − k F_model; ``share``: part of the scattering that the model is expected to hold."""
+def _difference(space: Workspace, phased: Complexes, atoms: Atoms | None) -> Complexes:
+    """Map coefficients F_obs e^{iφ} − k F_model with the scale k of the least squares."""
     if atoms is None:
         return phased
     model = structure_factors_of(space.half, atoms)
@@ -123,33 +149,29 @@ def _difference(space: Workspace, phased: Complexes, atoms: Atoms | None, *, sha
     return np.asarray(np.where(use, phased - max(overlap, 0.0) * model, 0.0))
 
 
-def place_atoms(space: Workspace, phased: Complexes, *, formula_units: int) -> Atoms | None:
-    """All atoms of the composition, class by class; None when a class cannot be filled."""
+def place_atoms(space: Workspace, phased: Complexes, *, formula_units: int) -> list[Atoms]:
+    """Complete models, class by class, strongest scatterers first; several where the map leaves a choice."""
     ops = operations(space.hall)
-    fract: list[Floats] = []
-    multiplicity: list[int] = []
-    kind: list[int] = []
-    placed: list[tuple[Floats, int]] = []
+    partials = [Partial()]
     for k, scatterers in enumerate(space.kinds):
         need = round(scatterers.total * formula_units)
-        current = _atoms(fract, multiplicity, kind, space) if fract else None
-        rho = density(space.grid, _difference(space, phased, current, share=1.0))
-        wanted = min(60, 12 + 3 * (need // max(1, len(ops)) + 1))
-        peaks = find_peaks(rho, basis=space.basis, ops=ops, direct=space.direct, wanted=wanted)
-        chosen = _fill(peaks, need=need, kind=k, space=space, placed=placed, ops=ops)
-        if not chosen:
-            return None
-        for i in chosen:
-            fract.append(peaks.fract[i])
-            multiplicity.append(int(peaks.multiplicity[i]))
-            kind.append(k)
-            placed.append((orbit_of(peaks.fract[i], ops), k))
-    return _atoms(fract, multiplicity, kind, space)
+        last = k == len(space.kinds) - 1
+        grown: list[Partial] = []
+        for partial in partials:
+            current = _atoms(partial, space) if partial.fract else None
+            rho = density(space.grid, _difference(space, phased, current))
+            wanted = min(60, 12 + 3 * (need // max(1, len(ops)) + 1))
+            peaks = find_peaks(rho, basis=space.basis, ops=ops, direct=space.direct, wanted=wanted)
+            for chosen in _fillings(peaks, need=need, kind=k, space=space, placed=partial, ops=ops,
+                                    keep=CHOICES_LAST if last else CHOICES):  # fmt: skip
+                grown.append(partial.with_peaks(peaks, chosen, k, ops))
+        partials = grown[: 2 * CHOICES_LAST]
+    return [_atoms(p, space) for p in partials]
 
 
 def _unexplained(space: Workspace, phased: Complexes, atoms: Atoms) -> float:
     """Σ|F_o e^{iφ} − k F_c|² / Σ|F_o|² over measured reflections of the map that gave the atoms."""
-    left = _difference(space, phased, atoms, share=1.0)[space.measured]
+    left = _difference(space, phased, atoms)[space.measured]
     total = float(np.vdot(phased[space.measured], phased[space.measured]).real)
     return float(np.vdot(left, left).real) / max(total, 1e-30)
 
@@ -178,14 +200,13 @@ def build_model(space: Workspace, phased: Complexes, *, formula_units: int) -> M
     """Place, refine shortly, look again with the model's phases where that helps, and choose the elements."""
     best: Model | None = None
     current = phased
-    for _ in range(2):
-        atoms = place_atoms(space, current, formula_units=formula_units)
-        if atoms is None:
-            break
-        model = _finish(space, phased, atoms, formula_units)
-        if best is None or model.r < best.r:
-            best = model
-        if best.r < 0.2:
+    for _ in range(3):
+        before = 1.0 if best is None else best.r
+        for atoms in place_atoms(space, current, formula_units=formula_units):
+            model = _finish(space, phased, atoms, formula_units)
+            if best is None or model.r < best.r:
+                best = model
+        if best is None or best.r < ENOUGH_R or best.r > 0.98 * before:
             break
         calculated = structure_factors_of(space.half, best.atoms)
         size = np.abs(calculated)
@@ -196,11 +217,11 @@ def build_model(space: Workspace, phased: Complexes, *, formula_units: int) -> M
 
 
 def _finish(space: Workspace, phased: Complexes, atoms: Atoms, formula_units: int) -> Model:
+    """The best choice of elements, refined."""
+    first, _ = refine(space.unique, atoms, f_obs=space.f_obs, direct=space.direct, cycles=6)
     found: list[tuple[float, Atoms]] = []
-    for table in _ordered_choices(atoms, space, formula_units)[:40]:
-        trial = Atoms(fract=atoms.fract, multiplicity=atoms.multiplicity, kind=atoms.kind, elements=atoms.elements,
-                      occupancy=table, u_iso_angstrom2=atoms.u_iso_angstrom2)  # fmt: skip
-        refined, r = refine(space.unique, trial, f_obs=space.f_obs, direct=space.direct)
+    for table in _ordered_choices(first, space, formula_units)[:40]:
+        refined, r = refine(space.unique, replace(first, occupancy=table), f_obs=space.f_obs, direct=space.direct)
         found.append((r, refined))
     r, refined = min(found, key=lambda item: item[0])
     return Model(atoms=refined, r=r, residual=_unexplained(space, phased, refined), formula_units=formula_units)

@@ -13,7 +13,6 @@ from functools import lru_cache
 
 import gemmi
 import numpy as np
-from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates, maximum_filter
 
 from pipeline.solution.flipping import Complexes, Grid, density, make_grid
@@ -88,7 +87,10 @@ def settings(laue: str, centring: str) -> tuple[Setting, ...]:
     basis = primitive_basis(centring)
     inverse = np.linalg.inv(basis)
     found: dict[str, Setting] = {}
+    names = {str(group.xhm()) for group in gemmi.spacegroup_table_itb()}
     for group in gemmi.spacegroup_table_itb():
+        if str(group.xhm()).endswith(":1") and str(group.xhm())[:-1] + "2" in names:
+            continue  # the other origin choice, at the inversion centre, says the same
         laue_rotations = {r.tobytes() for r in np.ascontiguousarray(point_rotations(group.hall, friedel=True))}
         if laue_rotations != wanted or group.hall in found or not _same_centring(group.hall, centring):
             continue

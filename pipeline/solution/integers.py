@@ -13,7 +13,7 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Congruences:
-    """U M V = D: ``diagonal`` (k,), ``left`` U (r, r), ``right`` V (k, k); rank = number of non-zero diagonal entries."""
+    """U M V = D: ``diagonal`` (k,), ``left`` U (r, r), ``right`` V (k, k); rank: non-zero entries of the diagonal."""
 
     left: Ints
     right: Ints
@@ -58,8 +58,8 @@ def smith_normal_form(matrix: Ints) -> Congruences:
 def solve_congruences(system: Congruences, rhs: Floats, *, tolerance: float) -> tuple[Floats, Ints]:
     """Solutions w of M w ≡ c (mod 1) for many right-hand sides (n, r), free directions at zero.
 
-    Returns (solutions (m, k), index (m,) of the right-hand side). A right-hand side whose dependent rows miss an integer
-    by more than ``tolerance`` (times the row's weight) has none.
+    Returns (solutions (m, k), index (m,) of the right-hand side). A right-hand side whose dependent rows miss an
+    integer by more than ``tolerance`` (times the row's weight) has none.
     """
     turned = np.atleast_2d(rhs) @ system.left.T
     rank = system.rank

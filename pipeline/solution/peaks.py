@@ -29,10 +29,14 @@ def distances(x: Floats, others: Floats, direct: Floats) -> Floats:
     difference -= np.round(difference)
     cartesian = difference @ direct.T
     images = _IMAGES @ direct.T
-    return np.asarray(np.linalg.norm(cartesian[:, None, :] + images[None, :, :], axis=2).min(axis=1))
+    # |d + L|² = |d|² + 2 d·L + |L|²
+    cross = (2.0 * cartesian @ images.T + np.einsum("ij,ij->i", images, images)).min(axis=1)
+    return np.asarray(np.sqrt(np.maximum(np.einsum("ij,ij->i", cartesian, cartesian) + cross, 0.0)))
 
 
-def snap(x: Floats, ops: Operations, direct: Floats, *, tolerance_angstrom: float = SNAP_ANGSTROM) -> tuple[Floats, int]:
+def snap(
+    x: Floats, ops: Operations, direct: Floats, *, tolerance_angstrom: float = SNAP_ANGSTROM
+) -> tuple[Floats, int]:
     """Nearest position of full site symmetry within the tolerance, and its multiplicity."""
     stabiliser = 1
     for _ in range(3):
@@ -77,7 +81,7 @@ def _local_maxima(rho: Floats, *, count: int) -> tuple[Floats, Floats]:
 def find_peaks(
     rho: Floats, *, basis: Floats, ops: Operations, direct: Floats, wanted: int, apart_angstrom: float = 0.6
 ) -> PeakList:
-    """Independent peaks of a density on a grid of the primitive cell; ``basis`` takes its coordinates to conventional."""
+    """Independent peaks of a density on a grid of the primitive cell (``basis``: its vectors, conventional)."""
     position, height = _local_maxima(rho, count=6 * wanted * max(1, len(ops) // 2))
     fract, heights, multiplicities = [], [], []
     taken = np.zeros((0, 3))

@@ -11,12 +11,12 @@ from pipeline.solution.atoms import Model, Workspace, build_model, unique_rows
 from pipeline.solution.composition import classes, formula_units, parse_formula
 from pipeline.solution.flipping import Complexes, flip_charges, make_grid
 from pipeline.solution.groups import Candidate, PhaseMap, primitive_basis, rank_groups
-from pipeline.solution.model import design
+from pipeline.solution.model import design, structure_factors_of
 from pipeline.solution.output import to_crystal
 from pipeline.solution.peaks import distances
 from pipeline.solution.spots import Spots, prepare
 from pipeline.solution.symmetrise import Averager, impose, moved_origin, recycle
-from pipeline.solution.verdict import Attempt, choose
+from pipeline.solution.verdict import Attempt, choose, settled
 from pipeline.types import MergedReflections, Solution
 from twin.model.crystal import Cell
 from twin.physics.lattice import Ints, cell_volume_angstrom3, direct_matrix
@@ -24,8 +24,10 @@ from twin.physics.symmetry import systematically_absent
 
 AGREEMENT_LIMIT = 0.5  # mean cos Δφ of the worst operation; φ_sym 0.42 is about 0.5
 ABSENCE_LIMIT = 0.35  # mean E² of reflections that the group forbids, with multiple scattering
+PROMOTION_LIMIT = 0.7  # the same for phases calculated from a model
+PROMOTION_R = 0.4
 BATCH = 4
-GOOD_R, GOOD_RESIDUAL = 0.22, 0.30
+PLAUSIBLE_R = 0.25  # no other number of formula units is tried below this
 MODELS_PER_START = 5
 DATA_LIMIT_PER_ANGSTROM = 1.45
 
@@ -60,10 +62,13 @@ def solve_structure(
         phased, _ = flip_charges(hkl=problem.primitive_hkl, e=problem.spots.e, measured=problem.spots.measured,
                                  starts=batch, generator=generator)  # fmt: skip
         for f in phased:
-            attempts += _attempts(problem, f, attempts)
+            attempts += _attempts(problem, f)
+            if settled(attempts):
+                break
+        attempts += _promotions(problem, attempts)
         if progress is not None:
             progress(done + batch, starts)
-        if any(a.model is not None and a.model.r < GOOD_R and a.model.residual < GOOD_RESIDUAL for a in attempts):
+        if settled(attempts):
             break
     return choose(problem.spots, attempts, composition=composition, starts=starts)
 
@@ -76,21 +81,36 @@ def _problem(merged: MergedReflections, cell: Cell, composition: str, volume: fl
     return Problem(spots=spots, primitive_hkl=hkl, composition=composition, formula=formula, numbers=tuple(numbers))
 
 
-def _attempts(problem: Problem, f: Complexes, before: list[Attempt]) -> list[Attempt]:
+def _promotions(problem: Problem, attempts: list[Attempt]) -> list[Attempt]:
+    """Groups of higher order that the phases of the best model support, though the density's did not."""
+    modelled = sorted((a for a in attempts if a.model is not None and a.model.r < PROMOTION_R), key=lambda a: a.figure)
+    if not modelled or modelled[0].model is None:
+        return []
+    best, atoms = modelled[0], modelled[0].model.atoms
+    tables = design(hall=best.candidate.setting.hall, cell=problem.spots.cell, hkl=problem.spots.hkl,
+                    elements=atoms.elements)  # fmt: skip
+    f = impose(structure_factors_of(tables, atoms), problem.spots.e, problem.spots.measured)
+    return _attempts(problem, f, order_above=best.candidate.order, agreement_limit=PROMOTION_LIMIT)
+
+
+def _attempts(
+    problem: Problem, f: Complexes, *, order_above: int = 0, agreement_limit: float = AGREEMENT_LIMIT
+) -> list[Attempt]:
     """Groups that one phase set supports, each with the best model found in it."""
     spots = problem.spots
     phases = PhaseMap(hkl=problem.primitive_hkl, f=f, g=spots.g)
-    candidates = rank_groups(phases=phases, laue=spots.laue, centring=spots.centring, agreement_limit=AGREEMENT_LIMIT)
+    candidates = rank_groups(phases=phases, laue=spots.laue, centring=spots.centring,
+                             agreement_limit=agreement_limit)  # fmt: skip
     found: list[Attempt] = []
-    for candidate in candidates:
-        accepted = candidate.agreement >= AGREEMENT_LIMIT and not _contradicted(spots, candidate.setting.hall)
+    for candidate in (c for c in candidates if c.order > order_above):
+        accepted = candidate.agreement >= agreement_limit and not _contradicted(spots, candidate.setting.hall)
         model = None
         if accepted and sum(a.model is not None for a in found) < MODELS_PER_START:
             model = _best_model(problem, candidate, f)
         found.append(Attempt(candidate=candidate, accepted=accepted, model=model, crystal=None if model is None else
                              to_crystal(model, hall=candidate.setting.hall, cell=spots.cell, name=problem.composition),
                              density=None))  # fmt: skip
-        if model is not None and model.r < GOOD_R and model.residual < GOOD_RESIDUAL:
+        if found[-1].good:
             break
     return found
 
@@ -128,7 +148,7 @@ def _best_model(problem: Problem, candidate: Candidate, f: Complexes) -> Model |
         if best is None or model.r < best.r:
             best = model
         tried += 1
-        if tried >= 2 or best.r < GOOD_R:
+        if tried >= 2 or best.r < PLAUSIBLE_R:
             break
     return best
 

@@ -15,6 +15,7 @@ from twin.physics.symmetry import systematically_absent
 
 SYMMETRY_BONUS = 0.2  # a group of twice the order may have an R that is higher by this much
 SOLVED_R, SOLVED_RESIDUAL = 0.40, 0.50
+GOOD_R, GOOD_RESIDUAL = 0.12, 0.25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -28,11 +29,30 @@ class Attempt:
     density: Floats | None
 
     @property
+    def good(self) -> bool:
+        """Beyond doubt: nothing else needs to be tried on this phase set."""
+        return self.model is not None and self.model.r < GOOD_R and self.model.residual < GOOD_RESIDUAL
+
+    @property
     def figure(self) -> float:
         """Lower is better: R and the unexplained part of the map, with a bonus for symmetry."""
         if self.model is None:
             return float("inf")
-        return (self.model.r + 0.5 * self.model.residual) * (1.0 - SYMMETRY_BONUS) ** float(np.log2(self.candidate.order))
+        bonus = (1.0 - SYMMETRY_BONUS) ** float(np.log2(self.candidate.order))
+        return float((self.model.r + 0.5 * self.model.residual) * bonus)
+
+
+def settled(attempts: list[Attempt]) -> bool:
+    """Whether more starts would be idle: one model beyond doubt, or the best one found from two independent starts."""
+    modelled = sorted((a for a in attempts if a.model is not None), key=lambda a: a.figure)
+    if not modelled or modelled[0].model is None:
+        return False
+    best = modelled[0].model
+    if best.residual > GOOD_RESIDUAL:
+        return False
+    name = modelled[0].candidate.setting.name
+    again = [a for a in modelled[1:] if a.candidate.setting.name == name and a.model is not None]
+    return modelled[0].good or any(a.model is not None and abs(a.model.r - best.r) < 0.003 for a in again)
 
 
 def choose(spots: Spots, attempts: list[Attempt], *, composition: str, starts: int) -> Solution:
@@ -50,7 +70,7 @@ def choose(spots: Spots, attempts: list[Attempt], *, composition: str, starts: i
     if model.r > SOLVED_R or model.residual > SOLVED_RESIDUAL:
         return Solution(solved=False, crystal=best.crystal, space_group=setting.name, candidates=names,
                         residual=model.residual,
-                        verdict=f"not solved: the best model ({setting.name}) leaves too much open ({figures})")  # fmt: skip
+                        verdict=f"not solved: the best model ({setting.name}) is too poor ({figures})")  # fmt: skip
     rivals = _rivals(best, modelled, spots)
     sentence = f"solved in {setting.name} ({figures})"
     if rivals:
