@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,14 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Arc, Circle, FancyArrowPatch, Polygon
+from PIL import Image
 
 from twin.physics.lattice import rotation_matrix, tilt_axis_vector
-from validation.plots.style import DYNAMICAL, INK, KINEMATICAL, MUTED, RC, TRUTH, no_axes, png
+from validation.plots.intensities import fo_fc
+from validation.plots.structure import radar
+from validation.plots.style import DYNAMICAL, INK, KINEMATICAL, MUTED, RC, TRUTH, draw, no_axes, png
+from validation.scores import Scores, score_run
+from validation.view import RunView
 
 HERE = Path(__file__).parent
 TILT_AXIS_DEG = 33.0  # drawn; every instrument has its own
@@ -168,14 +174,65 @@ def _moving_spot(ax: Axes, centre: np.ndarray) -> None:
             ha="center", va="center", fontsize=9)  # fmt: skip
 
 
+def hero(run: RunView, scores: Scores) -> bytes:
+    """A frame, F_o against F_c without and with multiple scattering, and the radar of deviations, side by side."""
+    wanted = [r for kind in ("kinematical_averaged", "dynamical") if (r := run.refinement(kind)) is not None]
+    shown = {kind: scores.refinements[kind] for kind in ("kinematical_averaged", "dynamical")}
+    figures = [_frame(run), fo_fc(tuple(wanted)), radar(scores=shown, study={})]
+    pictures = [Image.open(io.BytesIO(png(figure, dpi=180))).convert("RGB") for figure in figures]
+    height = 720
+    pictures = [p.resize((round(p.width * height / p.height), height), Image.Resampling.LANCZOS) for p in pictures]
+    canvas = Image.new("RGB", (sum(p.width for p in pictures), height), "white")
+    at = 0
+    for picture in pictures:
+        canvas.paste(picture, (at, 0))
+        at += picture.width
+    data = io.BytesIO()
+    canvas.quantize(192).save(data, format="PNG", optimize=True)
+    return data.getvalue()
+
+
+def _frame(run: RunView) -> Figure:
+    """The frame with most reflections above 3σ, logarithmic, with the reflections found on it."""
+    assert run.dataset is not None
+    assert run.reflections is not None
+    r = run.reflections
+    strong = r.intensity > 3 * r.sigma
+    best = int(np.argmax(np.bincount(r.frame[strong], minlength=len(run.dataset.counts))))
+    counts = np.maximum(run.dataset.counts[best].astype(np.float64), 1.0)
+    own = strong & (r.frame == best)
+
+    def paint(axes: Any) -> None:
+        ax = axes[0, 0]
+        low, high = np.quantile(counts, 0.2), np.quantile(counts, 0.9995)
+        ax.imshow(np.log(counts), cmap="Greys", vmin=np.log(low), vmax=np.log(high), interpolation="nearest")
+        ax.scatter(r.fast_px[own], r.slow_px[own], s=26, facecolors="none", edgecolors=KINEMATICAL, linewidths=0.7)
+        ax.set_title(f"{run.scenario}: frame {best} of {len(run.dataset.counts)}, reflections above 3σ")
+        no_axes(ax)
+
+    return draw(paint, width=4.6, height=4.8)
+
+
+def _load(directory: Path) -> tuple[RunView, Scores]:
+    from scenarios.load import load_scenario
+    from scenarios.runfolder import RunFolder
+    from scenarios.stages.report import run_view
+
+    folder = RunFolder(directory)
+    view = run_view(folder=folder, scenario=load_scenario(directory / "scenario.toml").scenario)
+    return view, score_run(view)
+
+
 def main() -> None:
     """Draw what was asked for, or the frame of the laboratory."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", default=["laboratory_frame"])
-    names = parser.parse_args().names
-    makers = {"laboratory_frame": laboratory_frame}
-    for name in names:
-        (HERE / f"{name}.png").write_bytes(png(makers[name](), dpi=170))
+    parser.add_argument("names", nargs="*", choices=["laboratory_frame", "hero"], default=["laboratory_frame"])
+    parser.add_argument("--run", type=Path, default=Path("runs/ito-01"))
+    options = parser.parse_args()
+    if "laboratory_frame" in options.names:
+        (HERE / "laboratory_frame.png").write_bytes(png(laboratory_frame(), dpi=170))
+    if "hero" in options.names:
+        (HERE / "hero.png").write_bytes(hero(*_load(options.run)))
 
 
 if __name__ == "__main__":

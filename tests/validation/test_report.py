@@ -38,7 +38,7 @@ def test_report_shows_the_run(page, fake_run):
     summary = summarise(fake_run)
     assert f"{summary['dynamical']['r_obs_percent']:.2f}" in page
     assert "CNRS-01" in page
-    assert page.count("data:image/svg+xml") == 8
+    assert page.count("data:image/svg+xml") == 9
     assert "None" not in re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)
 
 

@@ -116,6 +116,7 @@ def _figures(run: RunView, scores: Scores) -> dict[str, str]:
         "sections": lambda: _sections(run),
         "rocking": lambda: _rocking(run),
         "fo_fc": lambda: intensities.fo_fc(run.refinements) if run.refinements else None,
+        "residuals": lambda: _residuals(run),
         "truth": lambda: _truth(scores),
         "density": lambda: _density(run),
     }
@@ -163,6 +164,12 @@ def _rocking(run: RunView) -> Figure | None:
     if run.reflections is None or len(run.reflections.hkl) == 0:
         return None
     return geometry.rocking_curves(reflections=run.reflections)
+
+
+def _residuals(run: RunView) -> Figure | None:
+    if not run.refinements:
+        return None
+    return intensities.residuals(run.refinements, run.dataset.alpha_mid_deg if run.dataset else None)
 
 
 def _truth(scores: Scores) -> Figure | None:
