@@ -97,7 +97,8 @@ def _detector(instrument: Any, metadata: SeriesMetadata) -> None:
     _text(detector, "description", settings.name)
     _text(detector, "type", "PIXEL")
     _text(detector, "sensor_material", "Si")
-    _quantity(detector, "sensor_thickness", 0.0, "mm")  # electrons: no X-ray parallax to correct
+    # a nanometre: programs would else shift spots by the parallax of X-rays of this wavelength; DIALS refuses 0
+    _quantity(detector, "sensor_thickness", 1e-6, "mm")
     _quantity(detector, "distance", projection.camera_length_mm, "mm")
     _quantity(detector, "beam_center_x", corner_fast_px, "pixel")
     _quantity(detector, "beam_center_y", corner_slow_px, "pixel")
