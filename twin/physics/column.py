@@ -25,6 +25,7 @@ from scipy.special import j1
 from twin.physics.lattice import Floats
 
 Complex = NDArray[np.complexfloating[Any, Any]]
+_BINS = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -32,7 +33,8 @@ class ThicknessBasis:
     """Gauss nodes and orthonormal polynomials of a thickness distribution.
 
     thickness_angstrom (J,), weight (J,): Σ weight = ∫ |b|² over the particle. diagonal (J,), off_diagonal (J,): the
-    three-term recurrence in t / scale_angstrom; off_diagonal[0]² is the total weight. transform (J, J): a = transform @ φ.
+    three-term recurrence in t / scale_angstrom; off_diagonal[0]² is the total weight. transform (J, J):
+    a = transform @ φ. samples: the distribution itself, t (n,) and weight (n,).
     """
 
     thickness_angstrom: Floats
@@ -41,6 +43,7 @@ class ThicknessBasis:
     off_diagonal: Floats
     scale_angstrom: float
     transform: Floats
+    samples: tuple[Floats, Floats]
 
 
 def thickness_basis(*, thickness_angstrom: ArrayLike, weight: ArrayLike, nodes: int) -> ThicknessBasis:
@@ -51,7 +54,8 @@ def thickness_basis(*, thickness_angstrom: ArrayLike, weight: ArrayLike, nodes: 
     t = np.asarray(thickness_angstrom, dtype=np.float64).ravel()
     w = np.asarray(weight, dtype=np.float64).ravel()
     scale = float(t.max())
-    diagonal, off_diagonal = _recurrence(t / scale, w, nodes)
+    x, w = _binned(t / scale, w)
+    diagonal, off_diagonal = _recurrence(x, w, nodes)
     count = diagonal.size
     jacobi = np.diag(diagonal) + np.diag(off_diagonal[1:], 1) + np.diag(off_diagonal[1:], -1)
     values, vectors = np.linalg.eigh(jacobi)
@@ -64,6 +68,7 @@ def thickness_basis(*, thickness_angstrom: ArrayLike, weight: ArrayLike, nodes: 
         off_diagonal=off_diagonal,
         scale_angstrom=scale,
         transform=polynomials * weights[None, :],
+        samples=(x * scale, w),
     )
 
 
@@ -79,6 +84,15 @@ def integrated_intensity(*, basis: ThicknessBasis, amplitudes: ArrayLike) -> Flo
     """∫ |b φ|² dx dy for amplitudes (J, N, S) at the nodes; (N, S), in units of the beam's electrons."""
     psi = np.asarray(amplitudes)
     return np.asarray(np.einsum("j,jns->ns", basis.weight.astype(psi.real.dtype), psi.real**2 + psi.imag**2))
+
+
+def mean_rocking_curve(*, basis: ThicknessBasis, excitation_error: ArrayLike) -> Floats:
+    """∫ t² sinc²(s t) dμ in Å² at s in Å⁻¹ (any shape), by interpolation in a table of 2000 steps."""
+    s = np.abs(np.asarray(excitation_error, dtype=np.float64))
+    table = np.linspace(0.0, max(float(s.max(initial=0.0)), 1e-6), 2000)
+    t, w = basis.samples
+    values = np.concatenate([(t * np.sinc(part[:, None] * t)) ** 2 @ w for part in np.array_split(table, 8)])
+    return np.asarray(np.interp(s, table, values))
 
 
 def density_matrices(
@@ -142,8 +156,19 @@ def _disc_transform(n: int, pixel_angstrom: float, radius: float) -> Floats:
     return np.asarray(out, dtype=np.float32)
 
 
+def _binned(x: Floats, w: Floats) -> tuple[Floats, Floats]:
+    """Samples in [0, 1] gathered in narrow bins at their mean; exact in weight and mean, 1e-7 in the spread."""
+    if x.size <= 4 * _BINS:
+        return x, w
+    index = np.minimum((x * _BINS).astype(np.int64), _BINS - 1)
+    weight = np.asarray(np.bincount(index, weights=w, minlength=_BINS), dtype=np.float64)
+    first = np.asarray(np.bincount(index, weights=w * x, minlength=_BINS), dtype=np.float64)
+    used = weight > 0.0
+    return first[used] / weight[used], weight[used]
+
+
 def _recurrence(x: Floats, w: Floats, nodes: int) -> tuple[Floats, Floats]:
-    """Stieltjes' procedure on a discrete measure, with a second orthogonalisation; stops when the measure is used up."""
+    """Stieltjes' procedure on a discrete measure, orthogonalised twice; stops when the measure is used up."""
     total = float(w.sum())
     off = [np.sqrt(total)]
     basis = [np.sqrt(w / total)]

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from twin.model.specimen import Pose
 from twin.model.truth import Truth
-from twin.physics.column import ThicknessBasis, density_matrices, integrated_intensity, spot_coefficients
+from twin.physics.column import ThicknessBasis, density_matrices, spot_coefficients
 from twin.physics.electrons import wavenumber_per_angstrom
 from twin.physics.ewald import excitation_errors
 from twin.physics.lattice import Floats, Ints
@@ -78,7 +79,7 @@ class _Scattered:
     g_lab: Floats
     fraction: Floats
     position_px: Floats
-    density: NDArray[np.complexfloating]
+    density: NDArray[np.complexfloating[Any, Any]]
     hit: float
     direct: float
     lost: float
@@ -160,36 +161,45 @@ def _scatter(truth: Truth, pose: Pose, engine: Engine, exposure: _Exposure) -> _
         orientation=exposure.orientation,
         sampling=sampling,
         engine=engine,
-        nodes=basis.thickness_angstrom,
-    )
-    steps = integrated_intensity(basis=basis, amplitudes=waves.amplitudes)
-    fraction = steps @ sampling.weight
-    hit = float(basis.weight.sum())
-    bloch = engine.kind == "bloch"
-    density = density_matrices(
         basis=basis,
-        amplitudes=waves.amplitudes[:, 1:],
-        excitation_error=waves.excitation_error[1:],
-        azimuth_weight=sampling.weight,
-        modes=min(engine.spot_modes, basis.weight.size),
     )
+    fraction = waves.intensity @ sampling.weight
+    hit = float(basis.weight.sum())
+    diffracted = float(fraction[1:].sum())
+    passed = float(fraction[0]) - float(waves.tail[1:].sum()) if engine.kind == "bloch" else hit - diffracted
     return _Scattered(
         hkl=waves.hkl[1:],
         g_lab=waves.g_lab[1:],
         fraction=fraction[1:],
-        position_px=_positions(truth, pose, exposure, waves, steps[1:]),
-        density=density,
+        position_px=_positions(truth, pose, exposure, waves),
+        density=_spot_densities(waves, basis, sampling, modes=min(engine.spot_modes, basis.weight.size)),
         hit=hit,
-        direct=1.0 - hit + float(fraction[0]) if bloch else max(0.0, 1.0 - float(fraction[1:].sum())),
-        lost=max(0.0, hit - float(fraction.sum())) if bloch else 0.0,
-        beams=len(waves.hkl),
+        direct=max(0.0, 1.0 - hit + passed),
+        lost=max(0.0, hit - passed - diffracted),
+        beams=len(waves.coupled),
     )
 
 
-def _positions(truth: Truth, pose: Pose, exposure: _Exposure, waves: Waves, steps: Floats) -> Floats:
+def _spot_densities(
+    waves: Waves, basis: ThicknessBasis, sampling: Sampling, *, modes: int
+) -> NDArray[np.complexfloating[Any, Any]]:
+    """(n, modes, modes) for all reflections but the direct beam; tails are spread evenly over the modes."""
+    density = np.zeros((len(waves.hkl), modes, modes), dtype=np.complex64)
+    density[waves.coupled] = density_matrices(
+        basis=basis,
+        amplitudes=waves.amplitudes,
+        excitation_error=waves.excitation_error[waves.coupled],
+        azimuth_weight=sampling.weight,
+        modes=modes,
+    )
+    density[:, np.arange(modes), np.arange(modes)] += (waves.tail / modes)[:, None].astype(np.complex64)
+    return density[1:]
+
+
+def _positions(truth: Truth, pose: Pose, exposure: _Exposure, waves: Waves) -> Floats:
     """Where spots land: the intensity-weighted g of the exposure, moved by s along the lean of the shape transform."""
     sampling = exposure.sampling
-    share = steps * sampling.weight
+    share = waves.intensity[1:] * sampling.weight
     share = share / np.maximum(share.sum(axis=1, keepdims=True), 1e-300)
     turned = np.einsum("ns,sij->nij", share, sampling.turns[:, :2, :])
     g_xy = np.einsum("nij,nj->ni", turned, waves.g_lab[1:])

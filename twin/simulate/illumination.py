@@ -60,7 +60,9 @@ def beam_intensity(*, beam: Beam, radius_angstrom: Floats) -> Floats:
     return np.asarray(profile / (np.pi * (0.25 * diameter**2 + 0.5 * width**2)))
 
 
-def footprint(*, particle: Particle, axes_lab: Floats, beam: Beam, shift_nm: tuple[float, float], nodes: int) -> Footprint:
+def footprint(
+    *, particle: Particle, axes_lab: Floats, beam: Beam, shift_nm: tuple[float, float], nodes: int
+) -> Footprint:
     """Thickness distribution, weighted by the electrons that fall on each column."""
     half_x, half_y = lateral_extent_angstrom(particle=particle, axes_lab=axes_lab)
     step = (np.arange(_GRID) + 0.5) / _GRID * 2.0 - 1.0
@@ -99,7 +101,7 @@ def particle_spots(
     finer = 2 if samples <= 200 else 1
     n = samples * finer
     spacing = 1.0 / (window * pixel * finer)
-    axis = (np.arange(n) - n // 2) * spacing
+    axis: Floats = (np.arange(n, dtype=np.float64) - n // 2) * spacing
     x, y = axis[None, :], axis[:, None]
     t = _smooth_thickness(particle, axes_lab, x, y, spacing)
     radius = np.hypot(x + 10.0 * shift_nm[0], y + 10.0 * shift_nm[1])
