@@ -56,7 +56,7 @@
       const isStrong = p[5] > 3;
       if (isStrong ? !strong : !weak) continue;
       context.strokeStyle = isStrong ? "#d55e00" : "#7d8894";
-      context.lineWidth = (isStrong ? 1.5 : 1) * ratio;
+      context.lineWidth = (isStrong ? 1.3 : 1) * ratio;
       context.beginPath();
       context.arc(...toCanvas(p[0], p[1]), radius, 0, 2 * Math.PI);
       context.stroke();
