@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pipeline.solution.composition import Scatterers, least_distance_angstrom
 from pipeline.solution.flipping import Complexes, Grid, density
-from pipeline.solution.model import Atoms, Design, r_factor, refine, structure_factors_of
+from pipeline.solution.model import Atoms, Design, r_factor, refine, site_factors, structure_factors_of
 from pipeline.solution.peaks import PeakList, distances, find_peaks, orbit_of
 from twin.physics.lattice import Floats, Ints
 from twin.physics.symmetry import Operations, operations
@@ -200,20 +200,30 @@ def build_model(space: Workspace, phased: Complexes, *, formula_units: int) -> M
     """Place, refine shortly, look again with the model's phases where that helps, and choose the elements."""
     best: Model | None = None
     current = phased
-    for _ in range(3):
+    for turn in range(3):
         before = 1.0 if best is None else best.r
         for atoms in place_atoms(space, current, formula_units=formula_units):
             model = _finish(space, phased, atoms, formula_units)
             if best is None or model.r < best.r:
                 best = model
-        if best is None or best.r < ENOUGH_R or best.r > 0.98 * before:
+        if best is None or best.r < ENOUGH_R or (turn and best.r > 0.98 * before):
             break
-        calculated = structure_factors_of(space.half, best.atoms)
-        size = np.abs(calculated)
-        _, scale = r_factor(space.half_f_obs[space.measured], size[space.measured])
-        boosted = np.maximum(2.0 * space.half_f_obs - scale * size, 0.0)
-        current = np.where(space.measured, boosted * calculated / np.maximum(size, 1e-12), 0.0)
+        current = _model_map(space, best.atoms, strong_only=turn == 0 and len(space.kinds) > 1)
     return best
+
+
+def _model_map(space: Workspace, atoms: Atoms, *, strong_only: bool) -> Complexes:
+    """Map coefficients (2F_o − kF_c) with the model's phases, or F_o with the phases of its strongest class."""
+    if strong_only:
+        own = atoms.kind == 0
+        calculated = site_factors(space.half, atoms)[0][own].sum(axis=0)
+        amplitude = space.half_f_obs
+    else:
+        calculated = structure_factors_of(space.half, atoms)
+        _, scale = r_factor(space.half_f_obs[space.measured], np.abs(calculated)[space.measured])
+        amplitude = np.maximum(2.0 * space.half_f_obs - scale * np.abs(calculated), 0.0)
+    size = np.abs(calculated)
+    return np.asarray(np.where(space.measured, amplitude * calculated / np.maximum(size, 1e-12), 0.0))
 
 
 def _finish(space: Workspace, phased: Complexes, atoms: Atoms, formula_units: int) -> Model:

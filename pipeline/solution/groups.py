@@ -13,10 +13,11 @@ from functools import lru_cache
 
 import gemmi
 import numpy as np
-from scipy.ndimage import map_coordinates, maximum_filter
+from scipy.ndimage import map_coordinates
 
 from pipeline.solution.flipping import Complexes, Grid, density, make_grid
 from pipeline.solution.integers import Congruences, smith_normal_form, solve_congruences
+from pipeline.solution.peaks import local_maxima
 from pipeline.solution.spots import CENTRINGS
 from twin.physics.lattice import Floats, Ints
 from twin.physics.symmetry import centring_vectors, point_rotations, primitive_operations
@@ -111,7 +112,7 @@ class PhaseMap:
         self._lookup, self._base = _table(hkl, f)
         keep = np.flatnonzero((np.abs(f) > 0) & (g <= MAP_LIMIT_PER_ANGSTROM))
         self.hkl, self.f = hkl[keep], f[keep]
-        self._grid: Grid = make_grid(self.hkl, oversampling=1.6)
+        self._grid: Grid = make_grid(self.hkl, oversampling=1.8)
         self._strong = np.argsort(-np.abs(self.f), kind="stable")[:STRONGEST]
         self._maps: dict[bytes, tuple[Floats, Floats]] = {}
 
@@ -132,10 +133,8 @@ class PhaseMap:
             total = 2.0 * max(float(np.abs(c).sum()), 1e-30)
             # density() has exp(−2πi h·t): pass the conjugate to have the sign that the definition asks for
             rho = density(self._grid, np.conj(c)) / total
-            top = np.flatnonzero((rho == maximum_filter(rho, size=3, mode="wrap")) & (rho > 0.2))
-            top = top[np.argsort(-rho.reshape(-1)[top], kind="stable")[:PEAKS]]
-            where = np.stack(np.unravel_index(top, rho.shape), axis=1) / np.array(rho.shape)
-            self._maps[key] = (rho, where)
+            position, height = local_maxima(rho, count=PEAKS)
+            self._maps[key] = (rho, position[height > 0.2] / np.array(rho.shape))
         return self._maps[key]
 
     def rough(self, rotation: Ints, t: Floats) -> Floats:
@@ -224,7 +223,7 @@ def _origins(setting: Setting, phases: PhaseMap) -> Floats:
         np.concatenate([t - setting.translations[i] for t, i in zip(combination, chosen, strict=True)])
         for combination in itertools.product(*lists)
     ])  # fmt: skip
-    return solve_congruences(system, need, tolerance=0.12)[0]
+    return solve_congruences(system, need, tolerance=0.15)[0]
 
 
 def _refine_origin(setting: Setting, phases: PhaseMap, w: Floats, step: float) -> Floats:
@@ -237,6 +236,24 @@ def _refine_origin(setting: Setting, phases: PhaseMap, w: Floats, step: float) -
             total += phases.rough(rotation, t + trials @ (np.eye(3) - rotation).T)
         w, step = trials[int(np.argmax(total))], step * 0.5
     return w
+
+
+def _apart(trials: Floats, order: Ints) -> list[int]:
+    """At most three of the trials that are not the same origin."""
+    kept: list[int] = []
+    for k in order:
+        difference = trials[kept] - trials[k]
+        if not kept or np.abs(difference - np.round(difference)).max(axis=1).min() > 0.06:
+            kept.append(int(k))
+    return kept[:3]
+
+
+def _candidate(setting: Setting, phases: PhaseMap, trial: Floats, basis: Floats) -> Candidate:
+    w = _refine_origin(setting, phases, trial, 0.02)
+    shifts = setting.translations + (np.eye(3) - setting.rotations) @ w
+    cosine, phi = phases.exact(setting.rotations, shifts)
+    return Candidate(setting=setting, origin=(basis @ w) % 1.0, agreement=float(cosine.min()),
+                     mean_agreement=float(cosine.mean()), phi=float(phi.max()))  # fmt: skip
 
 
 def rank_groups(
@@ -259,14 +276,13 @@ def rank_groups(
             phases.rough(r, t + trials @ (np.eye(3) - r).T)
             for r, t in zip(setting.rotations, setting.translations, strict=True)
         ])  # fmt: skip
-        best = int(np.argmax(scores.mean(axis=0)))
-        if len(scores) > 1 and scores[1:, best].min() < ROUGH_AGREEMENT:
+        means = scores.mean(axis=0)
+        order = np.argsort(-means, kind="stable")
+        order = order[means[order] > means[order[0]] - 0.05][:8]
+        if len(scores) > 1 and scores[1:, order].min(axis=0).max() < ROUGH_AGREEMENT:
             continue
-        w = _refine_origin(setting, phases, trials[best], 0.02)
-        shifts = setting.translations + (np.eye(3) - setting.rotations) @ w
-        cosine, phi = phases.exact(setting.rotations, shifts)
-        found.append(Candidate(setting=setting, origin=(basis @ w) % 1.0, agreement=float(cosine.min()),
-                               mean_agreement=float(cosine.mean()), phi=float(phi.max())))  # fmt: skip
+        found.append(max((_candidate(setting, phases, trials[k], basis) for k in _apart(trials, order)),
+                         key=lambda c: c.agreement))  # fmt: skip
     found = [c for c in found if c.agreement >= 0.6 * agreement_limit]
     found.sort(key=lambda c: (c.agreement < agreement_limit, -c.order, -c.mean_agreement))
     return tuple(found[:keep])

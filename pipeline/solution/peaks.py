@@ -57,7 +57,7 @@ def orbit_of(x: Floats, ops: Operations) -> Floats:
     return np.asarray((ops.rotations @ x + ops.translations) % 1.0)
 
 
-def _local_maxima(rho: Floats, *, count: int) -> tuple[Floats, Floats]:
+def local_maxima(rho: Floats, *, count: int) -> tuple[Floats, Floats]:
     """Highest maxima with parabolic interpolation along the axes: (positions in voxels (n, 3), heights (n,))."""
     top = np.flatnonzero((rho == maximum_filter(rho, size=3, mode="wrap")) & (rho > 0))
     values = rho.reshape(-1)[top]
@@ -82,7 +82,7 @@ def find_peaks(
     rho: Floats, *, basis: Floats, ops: Operations, direct: Floats, wanted: int, apart_angstrom: float = 0.6
 ) -> PeakList:
     """Independent peaks of a density on a grid of the primitive cell (``basis``: its vectors, conventional)."""
-    position, height = _local_maxima(rho, count=6 * wanted * max(1, len(ops) // 2))
+    position, height = local_maxima(rho, count=6 * wanted * max(1, len(ops) // 2))
     fract, heights, multiplicities = [], [], []
     taken = np.zeros((0, 3))
     shape = np.array(rho.shape)

@@ -151,7 +151,8 @@ def frame(crystal: Crystal, *, lattice_only: bool = False, keep_centring: bool =
         rotations = np.rint(inverse @ group.rotations @ basis).astype(np.int64)
         translations = group.translations @ inverse.T
     found = _positions(crystal, direct)
-    orbits = [_orbit(np.asarray(np.linalg.solve(basis, at), dtype=np.float64), rotations, translations, root) for _, at in found]
+    primitive = [np.asarray(np.linalg.solve(basis, at), dtype=np.float64) for _, at in found]
+    orbits = [_orbit(at, rotations, translations, root) for at in primitive]
     cells = len(centring)
     index: NDArray[np.int64] = np.concatenate([np.full(len(o), i, dtype=np.int64) for i, o in enumerate(orbits)])
     atoms = np.concatenate(orbits)
@@ -164,7 +165,7 @@ def frame(crystal: Crystal, *, lattice_only: bool = False, keep_centring: bool =
         )  # fmt: skip
     return Frame(
         conventional=direct, basis=basis, rotations=rotations, translations=translations,
-        positions=tuple(p for p, _ in found), fract=np.stack([np.linalg.solve(basis, at) for _, at in found]),
+        positions=tuple(p for p, _ in found), fract=np.stack(primitive),
         multiplicity=np.array([cells * len(o) for o in orbits], dtype=np.int64), atoms=atoms, atom_position=index,
     )  # fmt: skip
 

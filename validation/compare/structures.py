@@ -70,8 +70,8 @@ def compare_structures(reference: Crystal, other: Crystal, *, mode: Literal["bes
     """Compare two structures of the same (or enantiomorphic, or group–subgroup related) symmetry.
 
     mode "bcs": the affine-normaliser match with the closest cell parameters first, then the best pairing in the
-    Euclidean normaliser, however far the atoms are (up to 2.5 Å). mode "best": among lattice matches that strain about as
-    little, the map that pairs most atoms within 1 Å, then the least mean distance; unpaired positions are listed.
+    Euclidean normaliser, however far the atoms are (up to 2.5 Å). mode "best": among lattice matches that strain
+    about as little, the map that pairs most atoms within 1 Å, then the least mean distance; the rest is listed.
     When the groups differ the atoms are compared without symmetry in the lattice that both have.
     """
     same = _same_type(reference.hall, other.hall)
