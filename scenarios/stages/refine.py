@@ -50,7 +50,6 @@ def _model(solution: Solution) -> Crystal:
 
 
 def _kinematical(context: Context, data: _Data) -> Outcome:
-    from pipeline.reduction.merge import unmerged
 
     from pipeline.refinement.kinematical import refine_kinematical
 

@@ -173,7 +173,15 @@ def _expose(pose: Pose, *, truth: Truth, engine: Engine, folder: RunFolder, key:
 STAGE = Stage(
     name="simulate",
     title="Simulation",
-    sources=("twin", "scenarios/build", "scenarios/stages/simulate"),
+    sources=(
+        "twin/model",
+        "twin/physics",
+        "twin/specimen",
+        "twin/simulate",
+        "twin/files/cif",
+        "scenarios/build",
+        "scenarios/stages/simulate",
+    ),
     inputs=lambda scenario: (MATERIAL,),
     settings=_settings,
     read=lambda context: context.file(MATERIAL),

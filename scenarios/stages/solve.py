@@ -29,7 +29,6 @@ def _read(context: Context) -> tuple[MergedReflections, Orientation]:
 
 def _work(context: Context, data: tuple[MergedReflections, Orientation]) -> Outcome:
     from pipeline.solution.solve import solve_structure
-
     from twin.files.cif import write_crystal
 
     merged, orientation = data
