@@ -49,9 +49,9 @@ def ideal_state(detector: Detector) -> DetectorState:
     return DetectorState(flat_field=np.ones(shape, dtype=np.float32), bad=np.zeros(shape, dtype=bool))
 
 
-def bad_pixel_mask(state: DetectorState) -> NDArray[np.bool_]:
-    """True where the detector must not be believed; what a laboratory would take from the vendor's mask."""
-    return state.bad.copy()
+def bad_pixel_mask(*, detector: Detector, generator: np.random.Generator) -> NDArray[np.bool_]:
+    """True where the detector must not be believed, as the vendor's mask says: ``detector_state(...).bad``."""
+    return detector_state(detector=detector, generator=generator).bad
 
 
 def saturated(*, counts: ArrayLike, detector: Detector) -> NDArray[np.bool_]:
@@ -69,7 +69,7 @@ def expected_sensor_electrons(*, electrons: ArrayLike, detector: Detector, state
     return np.maximum(seen, 0.0)
 
 
-def detect(
+def respond(
     *,
     electrons: ArrayLike,
     detector: Detector,
