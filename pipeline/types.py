@@ -68,6 +68,7 @@ class Reflections:
     swept_fraction: Floats
     frame_scale: Floats  # (frames,) multiplies the model to give this frame
     precession_deg: float
+    partiality: Floats | None = None  # (n,) intensity = frame_scale[frame] * partiality * merged intensity, kinematically
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

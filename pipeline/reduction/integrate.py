@@ -110,10 +110,11 @@ def _integrate(net, background, bad, xs, ys, grid, radius, gain, passes):  # typ
             continue
         for p in range(y - reach, y + reach + 1):
             for q in range(x - reach, x + reach + 1):
-                if (p - ys[n]) ** 2 + (q - xs[n]) ** 2 <= radius * radius:
+                d2 = (p - ys[n]) ** 2 + (q - xs[n]) ** 2
+                if d2 <= (radius + 1.0) ** 2:
                     owner[p, q] = 1
-                    if bad[p, q]:
-                        status[n] = 2
+                if d2 <= radius * radius and bad[p, q]:
+                    status[n] = 2
     shift = np.zeros(n_spots)
     shift_variance = np.zeros(n_spots)
     ring = reach + 5

@@ -1,0 +1,119 @@
+"""First pass over the frames: direct beam, noise, spots."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.reduction.background import direct_beam_radius_px, frame_background, radial_background
+from pipeline.reduction.centre import direct_beam_centre, friedel_centre, smooth_centres
+from pipeline.reduction.errors import ReductionError
+from pipeline.reduction.noise import NoiseModel, estimate_noise
+from pipeline.reduction.peaks import find_peaks, join_peaks
+from pipeline.types import Peaks
+from twin.model.dataset import Dataset
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Survey:
+    """centre_px (frames, 2), whether the direct beam was seen (frames,), radius of its mask, noise, spots."""
+
+    centre_px: Floats
+    beam_seen: Bools
+    beam_radius_px: float
+    noise: NoiseModel
+    peaks: Peaks
+
+
+def bad_on_frame(*, dataset: Dataset, frame: int, centre_px: Floats, beam_radius_px: float) -> Bools:
+    """Bad pixels, pixels at the end of their counter, and the disc of the direct beam; (slow, fast)."""
+    rows, columns = dataset.bad_pixels.shape
+    y = np.arange(rows)[:, None] - centre_px[1]
+    x = np.arange(columns)[None, :] - centre_px[0]
+    full = dataset.counts[frame] >= dataset.microscope.detector.counter_max
+    return np.asarray(dataset.bad_pixels | full | (x**2 + y**2 < beam_radius_px**2))
+
+
+def _beam_centres(dataset: Dataset) -> tuple[Floats, Bools]:
+    p = dataset.microscope.projection
+    start = (p.centre_fast_px, p.centre_slow_px)
+    found = [
+        direct_beam_centre(image=dataset.counts[f], bad_pixels=dataset.bad_pixels, start_px=start) for f in range(len(dataset.counts))
+    ]
+    seen = np.array([c is not None for c in found])
+    centres = np.array([start if c is None else c[:2] for c in found], dtype=np.float64)
+    return smooth_centres(centres_px=centres, known=seen), seen
+
+
+def _spots(*, dataset: Dataset, centre_px: Floats, radius: float, gain: float, threshold: float, frames: NDArray[np.int64]) -> Peaks:
+    lists = []
+    for f in frames:
+        c = (float(centre_px[f, 0]), float(centre_px[f, 1]))
+        bad = bad_on_frame(dataset=dataset, frame=int(f), centre_px=centre_px[f], beam_radius_px=radius)
+        model = frame_background(image=dataset.counts[f], bad_pixels=bad, centre_px=c)
+        lists.append(
+            find_peaks(image=dataset.counts[f], background=model, bad_pixels=bad, frame=int(f), gain=gain, threshold=threshold)
+        )
+    return join_peaks(lists)
+
+
+def _noise(*, dataset: Dataset, centre_px: Floats, radius: float, frames: NDArray[np.int64]) -> NoiseModel:
+    first = max(dataset.microscope.detector.counts_per_electron, 1.0)
+    peaks = _spots(dataset=dataset, centre_px=centre_px, radius=radius, gain=first, threshold=4.0, frames=frames)
+    models, masks = [], []
+    for f in frames:
+        c = (float(centre_px[f, 0]), float(centre_px[f, 1]))
+        bad = bad_on_frame(dataset=dataset, frame=int(f), centre_px=centre_px[f], beam_radius_px=1.5 * radius)
+        models.append(frame_background(image=dataset.counts[f], bad_pixels=bad, centre_px=c))
+        own = peaks.frame == f
+        for x, y in zip(peaks.fast_px[own].astype(int), peaks.slow_px[own].astype(int), strict=True):
+            bad[max(y - 6, 0) : y + 7, max(x - 6, 0) : x + 7] = True
+        masks.append(bad)
+    return estimate_noise(frames=dataset.counts[frames], backgrounds=np.array(models), bad=np.array(masks), fallback_gain=first)
+
+
+def survey(*, dataset: Dataset, px_per_inverse_angstrom: float, threshold: float = 5.0) -> Survey:
+    """Centres, noise and spots of a series; a sentence when there is too little to go on."""
+    frames = len(dataset.counts)
+    if frames < 5:
+        raise ReductionError(f"series '{dataset.name}' has {frames} frames; at least 5 are needed")
+    if not np.any(dataset.counts[:, ~dataset.bad_pixels]):
+        raise ReductionError(f"series '{dataset.name}': every pixel that may be believed reads 0")
+    centres, seen = _beam_centres(dataset)
+    sample = np.unique(np.linspace(0, frames - 1, min(5, frames)).astype(np.int64))
+    radii = []
+    for f in sample[seen[sample]]:
+        c = (float(centres[f, 0]), float(centres[f, 1]))
+        radii.append(direct_beam_radius_px(profile=radial_background(image=dataset.counts[f], bad_pixels=dataset.bad_pixels, centre_px=c)))
+    radius = min(float(np.median(radii)) if radii else 3.0, 0.12 * px_per_inverse_angstrom)
+    noise = _noise(dataset=dataset, centre_px=centres, radius=radius, frames=sample)
+    every = np.arange(frames)
+    peaks = _spots(dataset=dataset, centre_px=centres, radius=radius, gain=noise.gain, threshold=threshold, frames=every)
+    if len(peaks.frame) < 40:
+        raise ReductionError(
+            f"series '{dataset.name}': {len(peaks.frame)} spots above {threshold:g} sigma on {frames} frames, at least 40 are needed"
+        )
+    if not np.any(seen):
+        centres = _friedel_centres(dataset, peaks)
+    return Survey(centre_px=centres, beam_seen=seen, beam_radius_px=radius, noise=noise, peaks=peaks)
+
+
+def _friedel_centres(dataset: Dataset, peaks: Peaks) -> Floats:
+    """Centre of each frame from pairs of spots of the five frames around it."""
+    p = dataset.microscope.projection
+    start = (p.centre_fast_px, p.centre_slow_px)
+    frames = len(dataset.counts)
+    centres, known = np.tile(np.array(start), (frames, 1)), np.zeros(frames, dtype=bool)
+    for f in range(frames):
+        own = np.flatnonzero(np.abs(peaks.frame - f) <= 1)
+        own = own[np.argsort(-peaks.intensity[own])[:80]]
+        x, y, pairs = friedel_centre(points_px=np.stack([peaks.fast_px[own], peaks.slow_px[own]], axis=1), start_px=start)
+        centres[f], known[f] = (x, y), pairs >= 5
+    if not np.any(known):
+        raise ReductionError(f"series '{dataset.name}': neither a direct beam nor Friedel pairs show the centre within 30 px of {start}")
+    return smooth_centres(centres_px=centres, known=known)
