@@ -99,6 +99,20 @@ def find_centring(hkl: Ints, e_squared: Floats) -> str:
     return best
 
 
+def unlisted_centring(hkl: Ints, measured: Bools) -> str:
+    """Lattice type whose forbidden reflections were all left out of a list that holds most of the allowed ones.
+
+    A reduction that took the lattice as centred does not list what the centring forbids.
+    """
+    best, absent_best = "P", 0
+    for name in CENTRINGS:
+        allowed = centring_allows(hkl, name)
+        absent = int((~allowed).sum())
+        if absent > max(absent_best, 7) and not measured[~allowed].any() and measured[allowed].mean() > 0.3:
+            best, absent_best = name, absent
+    return best
+
+
 def prepare(*, merged: MergedReflections, cell: Cell, g_max_per_angstrom: float | None = None) -> Spots:
     """Fill by the Laue symmetry, expand to P1, normalise; reflections inside the sphere that nobody measured float."""
     b = reciprocal_matrix(cell)
@@ -124,7 +138,9 @@ def prepare(*, merged: MergedReflections, cell: Cell, g_max_per_angstrom: float 
     intensity = np.where(measured, total[unique] / np.maximum(norm[unique], 1e-30), 0.0)
     g = np.linalg.norm(sphere @ b.T, axis=1)
     raw = intensity / _shell_means(g[measured], intensity[measured], g)
-    centring = find_centring(sphere[measured], raw[measured])
+    centring = unlisted_centring(sphere, measured)
+    if centring == "P":
+        centring = find_centring(sphere[measured], raw[measured])
     allowed = centring_allows(sphere, centring)
     use = measured & allowed
     e = np.sqrt(np.where(use, intensity / _shell_means(g[use], intensity[use], g), 0.0))
