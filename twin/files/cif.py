@@ -11,7 +11,7 @@ import gemmi
 from twin.files.cif_fields import CifBlock, parse_number, read_blocks
 from twin.files.cif_symmetry import read_hall
 from twin.files.cif_writer import write_crystal
-from twin.files.crystal_checks import MAX_ATOMS, check_crystal, snap_to_symmetry
+from twin.files.crystal_checks import MAX_ATOMS, check_crystal, check_values, snap_to_symmetry
 from twin.files.errors import InputError
 from twin.model.crystal import Cell, Crystal, Site
 from twin.physics.lattice import direct_matrix
@@ -50,7 +50,7 @@ def read_crystal(
     sites = _read_sites(block, default_u_iso_angstrom2)
     title = name if name is not None else re.sub(r"[^\w .+-]", "_", block.block.name)[:80]
     raw = Crystal(name=title, cell=cell, hall=hall, sites=sites)
-    check_crystal(raw, source=block.source, cell_tolerance=cell_tolerance)
+    check_values(raw, source=block.source, cell_tolerance=cell_tolerance)
     crystal = _snapped(raw)
     check_crystal(crystal, source=block.source, expect_formula=expect_formula, cell_tolerance=cell_tolerance)
     return crystal

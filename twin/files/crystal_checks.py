@@ -33,6 +33,18 @@ def check_crystal(
     crystal: Crystal, *, source: str, expect_formula: str | None = None, cell_tolerance: float = METRIC_TOLERANCE
 ) -> None:
     """Raise InputError with one sentence unless the crystal is physically possible (and has the expected formula)."""
+    check_values(crystal, source=source, cell_tolerance=cell_tolerance)
+    atoms = expand_to_p1(crystal)
+    if len(atoms.element) > MAX_ATOMS:
+        raise InputError(f"{source}: {len(atoms.element)} atoms in the cell; at most {MAX_ATOMS} are allowed")
+    _check_density(crystal, atoms, source)
+    _check_distances(crystal, atoms, source)
+    if expect_formula is not None:
+        _check_formula(atoms, expect_formula, source)
+
+
+def check_values(crystal: Crystal, *, source: str, cell_tolerance: float = METRIC_TOLERANCE) -> None:
+    """The part of the checks that looks at single numbers: cell, its symmetry, each site by itself."""
     _check_cell(crystal, source)
     check_metric(crystal.cell, crystal.hall, source=source, tolerance=cell_tolerance)
     if not crystal.sites:
@@ -41,13 +53,6 @@ def check_crystal(
         _check_site(site, source)
     if len(crystal.sites) > MAX_ATOMS:
         raise InputError(f"{source}: {len(crystal.sites)} sites; at most {MAX_ATOMS} are allowed")
-    atoms = expand_to_p1(crystal)
-    if len(atoms.element) > MAX_ATOMS:
-        raise InputError(f"{source}: {len(atoms.element)} atoms in the cell; at most {MAX_ATOMS} are allowed")
-    _check_density(crystal, atoms, source)
-    _check_distances(crystal, atoms, source)
-    if expect_formula is not None:
-        _check_formula(atoms, expect_formula, source)
 
 
 def parse_formula(text: str) -> dict[str, float]:
