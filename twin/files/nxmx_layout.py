@@ -4,7 +4,8 @@ Our laboratory axes are the file's (McStas) axes unchanged: z along the beam, x 
 have the centre of pixel (0, 0) at (0, 0); NXmx counts from its outer corner, hence the half pixel.
 
 A stepwise frame has no rotation range, but DIALS needs one to predict spots: the goniometer axis of the file gives it
-the width of a step, centred on the true angle. The angles as reported stand in ``/entry/edtwin``.
+the width of a step, centred on the true angle. A series with decreasing angles is written with axis and angles
+turned round. The angles as reported stand in ``/entry/edtwin``.
 """
 
 from __future__ import annotations
@@ -137,9 +138,11 @@ def _sample(entry: Any, metadata: SeriesMetadata) -> None:
         mode=metadata.mode, alpha_start_deg=metadata.alpha_start_deg, alpha_end_deg=metadata.alpha_end_deg
     )
     axes = _group(sample, "transformations", "NXtransformations")
-    vector = tilt_axis_vector(metadata.microscope.projection.tilt_axis_deg)
-    _axis(axes, "alpha", start, unit="deg", kind="rotation", vector=vector)
-    _quantity(axes, "alpha_end", end, "deg")
+    turned = end[-1] < start[0]  # programs want increasing angles: −α about −n is the same motion
+    sign = -1.0 if turned else 1.0
+    vector = sign * tilt_axis_vector(metadata.microscope.projection.tilt_axis_deg)
+    _axis(axes, "alpha", sign * start, unit="deg", kind="rotation", vector=vector)
+    _quantity(axes, "alpha_end", sign * end, "deg")
     if widened:
         axes["alpha"].attrs["note"] = _NOTE
     _text(sample, "depends_on", axes["alpha"].name)

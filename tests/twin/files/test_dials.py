@@ -107,18 +107,22 @@ def _to_ours(vector: object) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("mode", "width_deg", "first_deg"), [("precession", 0.0, -5.0), ("continuous", 2.0, -4.0), ("stills", 0.0, -5.0)]
+    ("mode", "step_deg", "first_deg"),
+    [("precession", 2.0, -5.0), ("continuous", 2.0, -4.0), ("continuous", -2.0, -4.0), ("stills", -2.0, -5.0)],
 )
 def test_dials_imports_the_geometry_that_was_written(
-    tmp_path: Path, mode: Mode, width_deg: float, first_deg: float
+    tmp_path: Path, mode: Mode, step_deg: float, first_deg: float
 ) -> None:
-    write_dataset(tmp_path / "frames.nxs", _series(mode, -4.0 + 2.0 * np.arange(3), width_deg, 0.0))
+    start = np.sign(step_deg) * (-4.0 + 2.0 * np.arange(3))
+    write_dataset(tmp_path / "frames.nxs", _series(mode, start, step_deg if mode == "continuous" else 0.0, 0.0))
     _dials(tmp_path, "dials.import", "frames.nxs")
     models: dict[str, Any] = json.loads((tmp_path / "imported.expt").read_text())
     assert models["beam"][0]["wavelength"] == pytest.approx(wavelength_angstrom(energy_kev=200.0), rel=1e-12)
     # dxtbx gives the direction from sample to source: against our beam, along +z
     np.testing.assert_allclose(_to_ours(models["beam"][0]["direction"]), [0.0, 0.0, -1.0], atol=1e-12)
-    np.testing.assert_allclose(_to_ours(models["goniometer"][0]["rotation_axis"]), tilt_axis_vector(-37.5), atol=1e-12)
+    # decreasing angles are the same motion about the opposite axis with increasing ones
+    axis = np.sign(step_deg) * _to_ours(models["goniometer"][0]["rotation_axis"])
+    np.testing.assert_allclose(axis, tilt_axis_vector(-37.5), atol=1e-12)
     assert models["scan"][0]["oscillation"] == pytest.approx([first_deg, 2.0])
     panel = models["detector"][0]["panels"][0]
     np.testing.assert_allclose(_to_ours(panel["fast_axis"]), [1.0, 0.0, 0.0], atol=1e-12)
