@@ -49,9 +49,9 @@ def ideal_state(detector: Detector) -> DetectorState:
     return DetectorState(flat_field=np.ones(shape, dtype=np.float32), bad=np.zeros(shape, dtype=bool))
 
 
-def bad_pixel_mask(*, detector: Detector, generator: np.random.Generator) -> NDArray[np.bool_]:
-    """True where the detector must not be believed, as the vendor's mask says: ``detector_state(...).bad``."""
-    return detector_state(detector=detector, generator=generator).bad
+def bad_pixel_mask(state: DetectorState) -> NDArray[np.bool_]:
+    """True where the detector must not be believed; what a laboratory would take from the vendor's mask."""
+    return state.bad.copy()
 
 
 def saturated(*, counts: ArrayLike, detector: Detector) -> NDArray[np.bool_]:
@@ -79,7 +79,7 @@ def spread(image: Floats, *, variance_px2: float) -> Floats:
     return image
 
 
-def respond(
+def detect(
     *,
     electrons: ArrayLike,
     detector: Detector,

@@ -9,7 +9,7 @@ import pytest
 
 from twin.model.instrument import Detector
 from twin.response.clusters import cluster_patterns, cluster_variance_px2, excess_variance, mean_size
-from twin.response.detector import bad_pixel_mask, detector_state, ideal_state, pile_up, respond, saturated
+from twin.response.detector import bad_pixel_mask, detect, detector_state, ideal_state, pile_up, saturated
 from twin.specimen.streams import stream
 
 PLAIN = Detector(name="plain", fast_px=96, slow_px=64, pixel_size_um=55.0, counter_max=2**31 - 1)
@@ -17,7 +17,7 @@ REAL = replace(PLAIN, fast_px=256, slow_px=256, counts_per_electron=3.0, psf_fwh
 
 
 def counts(detector: Detector, electrons: np.ndarray, seed: int = 1, exposure_s: float = 1.0) -> np.ndarray:
-    return respond(
+    return detect(
         electrons=electrons,
         detector=detector,
         state=ideal_state(detector),
@@ -87,12 +87,12 @@ def test_counter_saturates_and_says_so() -> None:
 def test_dead_pixels_and_gaps_are_in_the_mask_and_read_zero() -> None:
     detector = replace(PLAIN, dead_pixel_fraction=0.02, gap_px=4, flat_field_sd=0.05)
     state = detector_state(detector=detector, generator=stream(3, "detector"))
-    mask = bad_pixel_mask(detector=detector, generator=stream(3, "detector"))
+    mask = bad_pixel_mask(state)
     np.testing.assert_array_equal(mask, state.bad)
     assert mask[30:34].all()
     assert mask[:, 46:50].all()
     assert 0.01 < mask[:30, :46].mean() < 0.03
-    drawn = respond(
+    drawn = detect(
         electrons=np.full((64, 96), 50.0), detector=detector, state=state, exposure_s=1.0, generator=stream(3, "shot/0")
     )
     assert np.all(drawn[mask] == 0)
@@ -102,7 +102,7 @@ def test_dead_pixels_and_gaps_are_in_the_mask_and_read_zero() -> None:
 def test_flat_field_error_shows_in_the_mean_over_many_frames() -> None:
     detector = replace(PLAIN, flat_field_sd=0.1)
     state = detector_state(detector=detector, generator=stream(4, "detector"))
-    drawn = respond(
+    drawn = detect(
         electrons=np.full((64, 96), 1e6), detector=detector, state=state, exposure_s=1.0, generator=stream(4, "shot/0")
     )
     assert np.corrcoef(drawn.ravel(), state.flat_field.ravel())[0, 1] > 0.999
