@@ -83,7 +83,10 @@ def rocking_candidates(reflections: Reflections, *, count: int = 6) -> list[tupl
 
 
 def rocking_curves(*, reflections: Reflections, count: int = 6) -> Figure:
-    """Integrated intensity against excitation error, one panel a reflection, each point one frame with ±1σ."""
+    """Integrated intensity against excitation error, one panel a reflection, each point one frame with ±1σ.
+
+    Intensities are divided by the frame's scale.
+    """
     chosen = rocking_candidates(reflections, count=count)
 
     def paint(axes: Axs) -> None:
@@ -94,8 +97,10 @@ def rocking_curves(*, reflections: Reflections, count: int = 6) -> Figure:
             own = np.flatnonzero(np.all(reflections.hkl == h, axis=1))
             own = own[np.argsort(reflections.excitation_error_per_angstrom[own])]
             s = 1e3 * reflections.excitation_error_per_angstrom[own]
-            top = max(float(np.max(reflections.intensity[own])), 1e-9)
-            ax.errorbar(s, reflections.intensity[own] / top, yerr=reflections.sigma[own] / top, fmt="o-", ms=3.5, lw=1,
+            scale = reflections.frame_scale[reflections.frame[own]]
+            intensity, sigma = reflections.intensity[own] / scale, reflections.sigma[own] / scale
+            top = max(float(np.max(intensity)), 1e-9)
+            ax.errorbar(s, intensity / top, yerr=sigma / top, fmt="o-", ms=3.5, lw=1,
                         color=DYNAMICAL, ecolor=MUTED, elinewidth=0.8)  # fmt: skip
             ax.axhline(0, color=MUTED, lw=0.8)
             ax.set_title(" ".join(str(x).replace("-", "−") for x in h))

@@ -11,7 +11,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from pipeline.types import Solution
 from twin.model.crystal import Crystal
 from twin.physics.lattice import Floats, direct_matrix
 from twin.physics.structure_factors import P1Atoms, expand_to_p1
@@ -83,11 +82,8 @@ class _Slab:
     atoms: NDArray[np.int64]
 
 
-def density_section(solution: Solution) -> Figure:
-    """The solution's map in the layer that holds most of the scattering, largest value over a thin slab, with atoms."""
-    assert solution.crystal is not None
-    assert solution.density is not None
-    crystal, density = solution.crystal, np.asarray(solution.density, dtype=np.float64)
+def density_section(*, crystal: Crystal, density: Floats) -> Figure:
+    """A map (u, v, w) in the layer that holds most atoms: largest value over a thin slab, with the atoms drawn in."""
     atoms = expand_to_p1(crystal)
     slab = _best_slab(crystal, atoms)
     i, j = [a for a in range(3) if a != slab.axis]

@@ -13,6 +13,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from twin.files.atomic import write_text
+from validation.density import observed_density
 from validation.plots import geometry, intensities, structure
 from validation.plots.style import TREATMENT_NAME, svg
 from validation.report import tables
@@ -80,13 +81,20 @@ def _tables(run: RunView, scores: Scores, summary: Mapping[str, Any]) -> dict[st
         "cell_table": tables.cell_table(run, scores),
         "cell_notes": ["This is not the lattice of the true crystal."] if wrong else [],
         "instrument_table": tables.instrument_table(run),
-        "notes": orientation.notes if orientation else (),
+        "notes": [_sentence(note) for note in orientation.notes] if orientation else [],
+        "density_caption": _density_caption(run),
         "candidates": tables.candidate_table(run),
         "site_table": tables.site_table(scores),
         "experiment_table": tables.experiment_table(run),
-        "solution_verdict": run.solution.verdict if run.solution else "",
-        "refinement_notes": [(TREATMENT_NAME.get(r.kind, r.kind).capitalize(), r.verdict) for r in run.refinements],
+        "solution_verdict": _sentence(run.solution.verdict) if run.solution else "",
+        "refinement_notes": [(_sentence(TREATMENT_NAME.get(r.kind, r.kind)), _sentence(r.verdict)) for r in run.refinements],
     }
+
+
+def _sentence(text: str) -> str:
+    """First letter large, a full stop at the end."""
+    text = text.strip()
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) or not text else ".")
 
 
 def _timings(timings_s: Mapping[str, float | None]) -> list[dict[str, Any]]:
@@ -179,7 +187,16 @@ def _truth(scores: Scores) -> Figure | None:
 
 
 def _density(run: RunView) -> Figure | None:
-    s = run.solution
-    if s is None or s.crystal is None or s.density is None or not np.ptp(s.density) > 0:
+    s, averaged = run.solution, run.refinement("kinematical_averaged")
+    if s is not None and s.crystal is not None and s.density is not None and np.ptp(s.density) > 0:
+        return structure.density_section(crystal=s.crystal, density=s.density)
+    if averaged is None or len(averaged.hkl) == 0:
         return None
-    return structure.density_section(s)
+    return structure.density_section(crystal=averaged.crystal, density=observed_density(averaged))
+
+
+def _density_caption(run: RunView) -> str:
+    source = "Map of the observed amplitudes with the phases of the averaged kinematical model"
+    if run.solution is not None and run.solution.density is not None:
+        source = "Density of the solution"
+    return f"{source} in the layer with most atoms, largest value over a thin slab; circles: atoms of the model."

@@ -63,13 +63,13 @@
     }
     if (id("show-peaks").checked) {
       context.strokeStyle = "#007a5a";
-      context.lineWidth = 1.5 * ratio;
+      context.lineWidth = 1.2 * ratio;
       context.beginPath();
       for (const [px, py] of frame.m) {
         const [x, y] = toCanvas(px, py);
         for (const [u, v] of [[1, 0], [-1, 0], [0, 1], [0, -1]]) {
           context.moveTo(x + 1.2 * u * radius, y + 1.2 * v * radius);
-          context.lineTo(x + 1.8 * u * radius, y + 1.8 * v * radius);
+          context.lineTo(x + 1.6 * u * radius, y + 1.6 * v * radius);
         }
       }
       context.stroke();

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from pipeline.types import Orientation
 from twin.model.instrument import Microscope
 from validation.plots.style import TREATMENT_NAME
 from validation.scores import Scores
@@ -92,14 +93,26 @@ def instrument_table(run: RunView) -> ReportTable | None:
     if run.dataset is not None:
         columns.append(("nominal", run.dataset.microscope))
     if run.orientation is not None:
-        columns.append(("found", run.orientation.microscope))
+        columns.append(("found", _with_mean_centre(run.orientation)))
     if run.truth is not None:
         columns.append(("actual", run.truth.microscope))
     fields = (("Camera length, mm", "camera_length_mm", 2), ("Tilt axis, °", "tilt_axis_deg", 3),
               ("Ellipse, %", "ellipse_percent", 3), ("Its azimuth, °", "ellipse_azimuth_deg", 1),
               ("Centre, fast, px", "centre_fast_px", 2), ("Centre, slow, px", "centre_slow_px", 2))  # fmt: skip
-    rows = [(name, *[number(getattr(m.projection, key), d) for _, m in columns]) for name, key, d in fields]
+    rows = [(name, *[number(_field(m, key), d) for _, m in columns]) for name, key, d in fields]
     return _table(("", *[name for name, _ in columns]), rows) if columns else None
+
+
+def _field(microscope: Microscope, key: str) -> float:
+    value = float(getattr(microscope.projection, key))
+    return (value + 180.0) % 360.0 - 180.0 if key == "tilt_axis_deg" else value
+
+
+def _with_mean_centre(orientation: Orientation) -> Microscope:
+    """The refined instrument with the mean of the centres that the frames were given."""
+    fast, slow = (float(x) for x in np.mean(orientation.centre_px, axis=0))
+    projection = replace(orientation.microscope.projection, centre_fast_px=fast, centre_slow_px=slow)
+    return replace(orientation.microscope, projection=projection)
 
 
 def candidate_table(run: RunView) -> ReportTable | None:
