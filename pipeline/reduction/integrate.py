@@ -22,11 +22,14 @@ OVERSAMPLING = 4
 class SpotProfile:
     """Share of a spot in a pixel at offset (dx, dy): ``grid`` (m, m), OVERSAMPLING points a px, middle at (m − 1)/2.
 
-    ``radius_px`` is the aperture, ``inside`` the share of a spot in it (the profile sums to 1 there).
+    It reaches far into the tails (sum 1 over ``reach_px``), so that neighbours and backgrounds can be freed of them;
+    a spot itself is fitted within ``fit_radius_px`` and summed within ``sum_radius_px``, which holds ``inside`` of it.
     """
 
     grid: Floats
-    radius_px: float
+    reach_px: int
+    fit_radius_px: float
+    sum_radius_px: float
     inside: float
 
 
@@ -79,106 +82,164 @@ def profile_sums(
     return _learn(net, bad, fast_px, slow_px, total, 2 * reach_px * OVERSAMPLING + 1)  # type: ignore[no-any-return]
 
 
-def make_profile(*, value: Floats, weight: Floats, enclosed: float = 0.985, largest_px: float = 6.0) -> SpotProfile:
-    """Normalised profile; the aperture holds ``enclosed`` of it."""
+def make_profile(*, value: Floats, weight: Floats, fit_share: float = 0.88, sum_share: float = 0.93, largest_px: float = 5.0) -> SpotProfile:
+    """Normalised profile; radii of fit and sum hold the given shares of it, within 1.75 px and ``largest_px``."""
     grid = np.where(weight > 0, value / np.maximum(weight, 1e-12), 0.0)
-    size = len(grid)
-    offset = (np.arange(size) - (size - 1) // 2) / OVERSAMPLING
+    offset = (np.arange(len(grid)) - (len(grid) - 1) // 2) / OVERSAMPLING
     radius = np.hypot(offset[:, None], offset[None, :])
-    ring = radius > offset[-1] - 0.75
-    grid = grid - max(float(np.mean(grid[ring & (radius <= offset[-1])])), 0.0)
-    radii = np.arange(1.5, min(largest_px, float(offset[-1]) - 0.5) + 1e-9, 0.25)
-    sums = np.array([grid[radius <= r].sum() for r in radii])
-    share = sums / max(float(sums.max()), 1e-12)
-    radius_px = float(radii[int(np.argmax(share >= enclosed))])
-    inside = grid[radius <= radius_px].sum() / OVERSAMPLING**2
-    grid = np.maximum(np.where(radius <= radius_px + 0.75, grid, 0.0), 0.0) / max(float(inside), 1e-12)
-    return SpotProfile(grid=grid, radius_px=radius_px, inside=float(enclosed))
+    reach = float(offset[-1])
+    edge = (radius > reach - 1.0) & (radius <= reach)
+    level = float(np.median(grid[edge]))
+    shape = np.where(radius <= reach, np.maximum(grid - level, 0.0), 0.0)
+    means = np.array([shape[(radius > r - 0.5) & (radius <= r + 0.5)].mean() for r in np.arange(0.5, reach, 0.5)])
+    tail = np.interp(radius, np.arange(0.5, reach, 0.5), np.minimum.accumulate(means))
+    shape = np.where(radius > 0.6 * reach, tail, shape)  # far out only the radial mean is significant
+    shape[radius > reach] = 0.0
+    shape = shape / max(float(shape.sum()) / OVERSAMPLING**2, 1e-12)
+
+    def holding(share: float) -> float:
+        radii = np.arange(1.75, largest_px + 1e-9, 0.25)
+        inside = np.array([shape[radius <= r].sum() for r in radii]) / OVERSAMPLING**2
+        return float(radii[int(np.argmax(inside >= share))]) if inside[-1] >= share else largest_px
+
+    sum_radius = holding(sum_share)
+    return SpotProfile(
+        grid=shape, reach_px=int(reach), fit_radius_px=holding(fit_share), sum_radius_px=sum_radius,
+        inside=float(shape[radius <= sum_radius].sum()) / OVERSAMPLING**2,
+    )
 
 
 @njit(cache=True)
-def _integrate(net, background, bad, xs, ys, grid, radius, gain, passes):  # type: ignore[no-untyped-def]
-    rows, columns = net.shape
-    n_spots = xs.shape[0]
+def _mark(owner, bad, xs, ys, radius, edge):  # type: ignore[no-untyped-def]
+    """Mark the cores of all spots; status 1: too near the edge of the detector, 2: a bad pixel in the core."""
+    rows, columns = owner.shape
     reach = int(np.ceil(radius)) + 1
-    owner = np.zeros((rows, columns), dtype=np.uint8)
-    status = np.zeros(n_spots, dtype=np.int64)
-    for n in range(n_spots):
+    status = np.zeros(xs.shape[0], dtype=np.int64)
+    for n in range(xs.shape[0]):
         x, y = int(np.rint(xs[n])), int(np.rint(ys[n]))
-        if x < reach + 2 or y < reach + 2 or x >= columns - reach - 2 or y >= rows - reach - 2:
+        if x < edge or y < edge or x >= columns - edge or y >= rows - edge:
             status[n] = 1
             continue
         for p in range(y - reach, y + reach + 1):
             for q in range(x - reach, x + reach + 1):
+                if p < 0 or q < 0 or p >= rows or q >= columns:
+                    continue
                 d2 = (p - ys[n]) ** 2 + (q - xs[n]) ** 2
-                if d2 <= (radius + 1.0) ** 2:
+                if d2 <= (radius + 0.5) ** 2:
                     owner[p, q] = 1
                 if d2 <= radius * radius and bad[p, q]:
                     status[n] = 2
-    shift = np.zeros(n_spots)
-    shift_variance = np.zeros(n_spots)
-    ring = reach + 5
-    for n in range(n_spots):
-        if status[n] != 0:
-            continue
-        limit = np.inf
-        for _ in range(3):
-            total = 0.0
-            level = 0.0
-            number = 0
-            for p in range(max(int(ys[n]) - ring, 0), min(int(ys[n]) + ring + 1, rows)):
-                for q in range(max(int(xs[n]) - ring, 0), min(int(xs[n]) + ring + 1, columns)):
-                    if owner[p, q] or bad[p, q] or net[p, q] > limit:
-                        continue
-                    total += net[p, q]
-                    level += background[p, q]
-                    number += 1
-            if number < 12:
-                break
-            shift[n] = total / number
-            shift_variance[n] = gain * level / number / number
-            limit = shift[n] + 4.0 * np.sqrt(gain * (level / number) + 0.3)
+    return status
+
+
+@njit(cache=True)
+def _ring(net, model, background, bad, owner, x, y, inner, gain):  # type: ignore[no-untyped-def]
+    """Clipped mean of what models and smooth background leave in a ring, and its variance."""
+    rows, columns = net.shape
+    outer = inner + 4.5
+    reach = int(np.ceil(outer))
+    mean = 0.0
+    variance = 0.0
+    low = -np.inf
+    high = np.inf
+    for _ in range(3):
+        total = 0.0
+        level = 0.0
+        number = 0
+        for p in range(max(int(y) - reach, 0), min(int(y) + reach + 2, rows)):
+            for q in range(max(int(x) - reach, 0), min(int(x) + reach + 2, columns)):
+                d2 = (p - y) ** 2 + (q - x) ** 2
+                value = net[p, q] - model[p, q]
+                if d2 < inner * inner or d2 > outer * outer or owner[p, q] or bad[p, q] or value > high or value < low:
+                    continue
+                total += value
+                level += background[p, q] + max(model[p, q], 0.0)
+                number += 1
+        if number < 10:
+            return mean, variance + gain * background[int(y), int(x)] * 0.2
+        mean = total / number
+        variance = gain * level / number / number
+        spread = 5.0 * np.sqrt(gain * level / number + 0.5)
+        high = mean + spread
+        low = mean - spread
+    return mean, variance
+
+
+@njit(cache=True)
+def _integrate(net, background, bad, xs, ys, grid, reach, fit_radius, sum_radius, inside, gain, passes):  # type: ignore[no-untyped-def]
+    rows, columns = net.shape
+    n_spots = xs.shape[0]
+    core = int(np.ceil(max(fit_radius, sum_radius))) + 1
+    owner = np.zeros((rows, columns), dtype=np.uint8)
+    status = _mark(owner, bad, xs, ys, max(fit_radius, sum_radius), core + 2)
     model = np.zeros((rows, columns))
+    drawn = np.zeros(n_spots)
     fitted = np.zeros(n_spots)
     summed = np.zeros(n_spots)
+    shift = np.zeros(n_spots)
     variance_fit = np.ones(n_spots)
     variance_sum = np.ones(n_spots)
     for step in range(passes):
         for n in range(n_spots):
-            if status[n] != 0:
+            if status[n] == 1:
                 continue
             x, y = int(np.rint(xs[n])), int(np.rint(ys[n]))
+            level, level_variance = _ring(net, model, background, bad, owner, xs[n], ys[n], fit_radius + 0.5, gain)
+            shift[n] = level
             top = 0.0
             below = 0.0
             weight_sum = 0.0
             total = 0.0
-            level = 0.0
-            others = 0.0
+            under = 0.0
             pixels = 0.0
-            for p in range(y - reach, y + reach + 1):
-                for q in range(x - reach, x + reach + 1):
+            for p in range(y - core, y + core + 1):
+                for q in range(x - core, x + core + 1):
+                    if bad[p, q]:
+                        continue
                     own = _lookup(grid, q - xs[n], p - ys[n])
-                    other = model[p, q] - fitted[n] * own
-                    value = net[p, q] - shift[n] - other
-                    if own > 0.0:
+                    other = model[p, q] - drawn[n] * own
+                    value = net[p, q] - level - other
+                    d2 = (p - ys[n]) ** 2 + (q - xs[n]) ** 2
+                    if d2 <= fit_radius * fit_radius:
                         variance = gain * max(background[p, q] + max(model[p, q], 0.0), 0.05)
                         top += own * value / variance
                         below += own * own / variance
                         weight_sum += own / variance
-                    if (p - ys[n]) ** 2 + (q - xs[n]) ** 2 <= radius * radius:
+                    if d2 <= sum_radius * sum_radius:
                         total += value
-                        level += background[p, q] + max(other, 0.0)
-                        others += max(other, 0.0)
+                        under += background[p, q] + max(other, 0.0)
                         pixels += 1.0
-            before = fitted[n]
+            if below <= 0.0:
+                status[n] = 2
+                continue
             fitted[n] = top / below
-            variance_fit[n] = 1.0 / below + shift_variance[n] * (weight_sum / below) ** 2
-            summed[n] = total
-            variance_sum[n] = gain * (max(total, 0.0) + level) + pixels * pixels * shift_variance[n] + 0.01 * others * others
-            for p in range(y - reach, y + reach + 1):
-                for q in range(x - reach, x + reach + 1):
-                    model[p, q] += (fitted[n] - before) * _lookup(grid, q - xs[n], p - ys[n])
-    return fitted, variance_fit, summed, variance_sum, status
+            variance_fit[n] = 1.0 / below + level_variance * (weight_sum / below) ** 2
+            summed[n] = total / inside
+            variance_sum[n] = (gain * (max(total, 0.0) + under) + pixels * pixels * level_variance) / inside**2
+            now = fitted[n] if fitted[n] > 2.0 * np.sqrt(variance_fit[n]) else 0.0
+            if now != drawn[n]:
+                for p in range(max(y - reach, 0), min(y + reach + 1, rows)):
+                    for q in range(max(x - reach, 0), min(x + reach + 1, columns)):
+                        model[p, q] += (now - drawn[n]) * _lookup(grid, q - xs[n], p - ys[n])
+                drawn[n] = now
+    return fitted, variance_fit, summed, variance_sum, status, shift, model, drawn
+
+
+@njit(cache=True)
+def _free_of_others(net, model, grid, xs, ys, drawn, shift, which, reach):  # type: ignore[no-untyped-def]
+    """Cut-outs (m, 2 reach + 3, 2 reach + 3) of chosen spots with their neighbours and background taken away."""
+    size = 2 * reach + 3
+    out = np.full((which.shape[0], size, size), np.nan)
+    for m in range(which.shape[0]):
+        n = which[m]
+        x, y = int(np.rint(xs[n])), int(np.rint(ys[n]))
+        for i in range(size):
+            for j in range(size):
+                p = y - reach - 1 + i
+                q = x - reach - 1 + j
+                if 0 <= p < net.shape[0] and 0 <= q < net.shape[1]:
+                    out[m, i, j] = net[p, q] - shift[n] - model[p, q] + drawn[n] * _lookup(grid, q - xs[n], p - ys[n])
+    return out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -190,17 +251,31 @@ class FrameIntensities:
     usable: Bools
     fitted: Floats
     summed: Floats
+    learned: tuple[Floats, Floats]  # numerator and weight of the profile of the strongest spots
 
 
 def integrate_frame(
     *, net: NDArray[np.float32], background: NDArray[np.float32], bad: Bools, fast_px: Floats, slow_px: Floats,
-    profile: SpotProfile, gain: float, sum_above: float = 25.0, profile_error: float = 0.01,
+    profile: SpotProfile, gain: float, sum_above: float = 25.0, profile_error: float = 0.01, learn_above: float = 40.0,
 ) -> FrameIntensities:
     """Profile-fitted intensities, replaced by sums where the signal exceeds ``sum_above`` sigma."""
-    fitted, v_fit, summed, v_sum, status = _integrate(
-        net, background, bad, fast_px, slow_px, profile.grid, profile.radius_px, gain, 4
+    fitted, v_fit, summed, v_sum, status, shift, model, drawn = _integrate(
+        net, background, bad, fast_px, slow_px, profile.grid, profile.reach_px, profile.fit_radius_px, profile.sum_radius_px,
+        profile.inside, gain, 4,
     )
     strong = summed > sum_above * np.sqrt(v_sum)
     intensity = np.where(strong, summed, fitted)
     sigma = np.sqrt(np.where(strong, v_sum, v_fit + (profile_error * np.maximum(fitted, 0.0)) ** 2))
-    return FrameIntensities(intensity=intensity, sigma=sigma, usable=status == 0, fitted=fitted, summed=summed)
+    size = len(profile.grid)
+    value, weight = np.zeros((size, size)), np.zeros((size, size))
+    chosen = np.flatnonzero((status == 0) & (summed > learn_above * np.sqrt(v_sum)))
+    if len(chosen):
+        cuts = _free_of_others(net, model, profile.grid, fast_px, slow_px, drawn, shift, chosen, profile.reach_px)
+        for cut, n in zip(cuts, chosen, strict=True):
+            x0, y0 = np.rint(fast_px[n]) - profile.reach_px - 1, np.rint(slow_px[n]) - profile.reach_px - 1
+            v, w = _learn(
+                cut, np.isnan(cut), np.array([fast_px[n] - x0]), np.array([slow_px[n] - y0]), np.array([summed[n]]), size
+            )
+            value += v
+            weight += w
+    return FrameIntensities(intensity=intensity, sigma=sigma, usable=status == 0, fitted=fitted, summed=summed, learned=(value, weight))

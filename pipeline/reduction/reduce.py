@@ -14,11 +14,11 @@ from pipeline.reduction.cell import find_cell
 from pipeline.reduction.errors import ReductionError
 from pipeline.reduction.gauge import common_gauge
 from pipeline.reduction.indexing import index_in_space, lattice_points, points_at_zero_tilt
-from pipeline.reduction.integrate import SpotProfile, integrate_frame, make_profile, profile_sums
+from pipeline.reduction.integrate import OVERSAMPLING, SpotProfile, integrate_frame, make_profile, profile_sums
 from pipeline.reduction.lattice import Indexed, choose_symmetry, refine_indexed, refine_primitive
 from pipeline.reduction.laue import LaueEvidence, laue_evidence
 from pipeline.reduction.merge import FrameMerged, Shell, merge_equivalents, merge_frames, shells
-from pipeline.reduction.noise import NoiseModel
+from pipeline.reduction.noise import NoiseModel, estimate_noise
 from pipeline.reduction.observations import Observations, partialities
 from pipeline.reduction.orientation import TiltFit, refine_tilts
 from pipeline.reduction.predict import Sweep, excitation, swept_fraction
@@ -149,9 +149,9 @@ def _index(dataset: Dataset, peaks: Peaks, start: Geometry, g_peaks: float) -> t
     return found, geometry, log
 
 
-def learn_profile(*, dataset: Dataset, seen: Survey, geometry: Geometry, strong: NDArray[np.bool_], reach_px: int = 8) -> SpotProfile:
+def learn_profile(*, dataset: Dataset, seen: Survey, geometry: Geometry, strong: NDArray[np.bool_], reach_px: int = 9) -> SpotProfile:
     """Mean shape of the strong indexed spots."""
-    value = np.zeros((2 * reach_px * 4 + 1,) * 2)
+    value = np.zeros((2 * reach_px * OVERSAMPLING + 1,) * 2)
     weight = np.zeros_like(value)
     peaks = seen.peaks
     for f in np.unique(peaks.frame[strong]):
@@ -172,14 +172,37 @@ def _net(dataset: Dataset, seen: Survey, geometry: Geometry, f: int) -> tuple[ND
     return (dataset.counts[f] - model).astype(np.float32), model, bad
 
 
+def _noise_between_spots(dataset: Dataset, seen: Survey, found: Indexed, g_max: float, radius_px: float = 7.0) -> NoiseModel:
+    """The noise again, now that the lattice says where spots are; the first estimate where too little lies between them."""
+    geometry = found.geometry
+    hkl = lattice_points(ub=geometry.ub, centring=found.symmetry.centring, g_max_per_angstrom=1.2 * g_max)
+    sweep = _sweep(dataset, geometry.microscope.projection.tilt_axis_deg)
+    frames = np.unique(np.linspace(0, len(dataset.counts) - 1, 6).astype(np.int64))
+    models, masks = [], []
+    for f in frames:
+        g = hkl @ (geometry.rotation[f] @ geometry.ub).T
+        s, half = excitation(g_lab=g, sweep=sweep)
+        xy = pixels_from_g(g_xy=g[np.abs(s) < half + 0.02, :2], microscope=geometry.microscope, centre_px=geometry.centre_px[f])
+        _, model, bad = _net(dataset, replace(seen, beam_radius_px=2 * seen.beam_radius_px), geometry, int(f))
+        for x, y in xy:
+            x0, y0 = int(round(x)), int(round(y))
+            r = int(radius_px)
+            bad[max(y0 - r, 0) : max(y0 + r + 1, 0), max(x0 - r, 0) : max(x0 + r + 1, 0)] = True
+        models.append(model)
+        masks.append(bad)
+    again = estimate_noise(frames=dataset.counts[frames], backgrounds=np.array(models), bad=np.array(masks), fallback_gain=seen.noise.gain)
+    return again if again.pixels > 20000 else seen.noise
+
+
 def integrate_series(
     *, dataset: Dataset, seen: Survey, geometry: Geometry, centring: str, profile: SpotProfile, g_max_per_angstrom: float, margin_per_angstrom: float
-) -> Observations:
-    """Every reflection within ``margin_per_angstrom`` of the sweep, on every frame."""
+) -> tuple[Observations, SpotProfile]:
+    """Every reflection within ``margin_per_angstrom`` of the sweep, on every frame; and the profile learned on the way."""
     hkl = lattice_points(ub=geometry.ub, centring=centring, g_max_per_angstrom=g_max_per_angstrom)
     sweep = _sweep(dataset, geometry.microscope.projection.tilt_axis_deg)
     rotation = geometry.rotation
     parts: list[tuple[NDArray[np.generic], ...]] = []
+    value, weight = np.zeros_like(profile.grid), np.zeros_like(profile.grid)
     for f in range(len(dataset.counts)):
         g = hkl @ (rotation[f] @ geometry.ub).T
         s, half = excitation(g_lab=g, sweep=sweep)
@@ -189,10 +212,13 @@ def integrate_series(
         got = integrate_frame(
             net=net, background=model, bad=bad, fast_px=xy[:, 0].copy(), slow_px=xy[:, 1].copy(), profile=profile, gain=seen.noise.gain
         )
+        value += got.learned[0]
+        weight += got.learned[1]
         u = got.usable
         parts.append((hkl[near[u]], np.full(np.count_nonzero(u), f), got.intensity[u], got.sigma[u], xy[u, 0], xy[u, 1]))
     columns = [np.concatenate(c) for c in zip(*parts, strict=True)]
-    return Observations(hkl=columns[0], frame=columns[1], intensity=columns[2], sigma=columns[3], fast_px=columns[4], slow_px=columns[5])
+    o = Observations(hkl=columns[0], frame=columns[1], intensity=columns[2], sigma=columns[3], fast_px=columns[4], slow_px=columns[5])
+    return o, make_profile(value=value, weight=weight) if np.count_nonzero(weight) > 0.9 * weight.size else profile
 
 
 def _frames_merged(o: Observations, fit: TiltFit, ub: Floats, sweep: Sweep) -> FrameMerged:
@@ -271,6 +297,8 @@ def _integrate_and_merge(
     dataset: Dataset, seen: Survey, found: Indexed, axis: AxisSearch, g_max: float, log: list[str], tell: Progress
 ) -> ReducedSeries:
     peaks, centring, system = seen.peaks, found.symmetry.centring, found.symmetry.system
+    seen = replace(seen, noise=_noise_between_spots(dataset, seen, found, g_max))
+    log.append(f"noise again, between the predicted spots: gain {seen.noise.gain:.2f} counts")
     strong = found.good & (peaks.intensity > 12.0 * peaks.sigma)
     if np.count_nonzero(strong) < 20:
         strong = found.good & (peaks.intensity >= np.quantile(peaks.intensity[found.good], 0.5))
@@ -278,10 +306,11 @@ def _integrate_and_merge(
     geometry, hall, diameter, margin = found.geometry, None, 100.0, 0.015
     for final in (False, True):
         sweep = _sweep(dataset, geometry.microscope.projection.tilt_axis_deg)
-        o = integrate_series(
+        o, learned = integrate_series(
             dataset=dataset, seen=seen, geometry=geometry, centring=centring, profile=profile, g_max_per_angstrom=g_max, margin_per_angstrom=margin
         )
         tell("orientation", 0.9 if final else 0.65)
+        profile = profile if final else learned
         fit, evidence = _orient(o, geometry, sweep, system, diameter, hall)
         hall, diameter = evidence.hall, fit.diameter_angstrom
         margin = float(np.clip(2.0 / diameter, 0.002, 0.03))
