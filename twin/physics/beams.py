@@ -6,11 +6,12 @@ In2O3 by a percent.
 
 from __future__ import annotations
 
+import numba
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from twin.physics.ewald import excitation_errors
-from twin.physics.lattice import Ints
+from twin.physics.lattice import Floats, Ints
 from twin.physics.symmetry import centring_vectors
 
 
@@ -46,22 +47,47 @@ def select_beams(
 
     reciprocal_lab: (3, 3) columns a*, b*, c* in the laboratory, R·U·B, Å⁻¹. (0, 0, 0) must be among the candidates.
     """
-    candidates: Ints = np.asarray(hkl, dtype=np.int64)
-    g = candidates @ np.asarray(reciprocal_lab, dtype=np.float64).T
-    length = np.linalg.norm(g, axis=1)
-    origin = np.flatnonzero(~candidates.any(axis=1))
-    if origin.size != 1:
-        raise ValueError("select_beams needs (0, 0, 0) exactly once among the candidates")
-    near = np.flatnonzero((length <= g_max_per_angstrom) & candidates.any(axis=1))
-    d = np.asarray(directions, dtype=np.float64)
+    candidates: Ints = np.ascontiguousarray(hkl, dtype=np.int64).reshape(-1, 3)
+    d = np.ascontiguousarray(np.atleast_2d(np.asarray(directions, dtype=np.float64)))
     mean = d.mean(axis=0)
     spread = float(np.linalg.norm(d - mean, axis=1).max())
-    middle = -(g[near] @ mean) - length[near] ** 2 / (2.0 * wavenumber_per_angstrom)
-    near = near[np.abs(middle) <= s_max_per_angstrom + spread * length[near]]
-    inside = active_beams(
-        g_lab=g[near],
-        directions=d,
-        wavenumber_per_angstrom=wavenumber_per_angstrom,
-        s_max_per_angstrom=s_max_per_angstrom,
+    lab = np.ascontiguousarray(reciprocal_lab, dtype=np.float64)
+    near, origins = _near(
+        candidates, lab, d, mean, spread, wavenumber_per_angstrom, g_max_per_angstrom, s_max_per_angstrom
     )
-    return np.concatenate([origin, near[inside.any(axis=1)]])
+    if len(origins) != 1:
+        raise ValueError("select_beams needs (0, 0, 0) exactly once among the candidates")
+    return np.concatenate([origins, near])
+
+
+@numba.njit(cache=True)
+def _near(
+    hkl: Ints, lab: Floats, directions: Floats, mean: Floats, spread: float, k: float, g_max: float, s_max: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(rows with |g| ≤ g_max and |s| ≤ s_max for some direction, rows of (0, 0, 0)).
+
+    |s(d) − s(mean)| ≤ |g| spread decides most of them without a look at every direction.
+    """
+    keep, origin = np.empty(len(hkl), dtype=np.int64), np.empty(len(hkl), dtype=np.int64)
+    kept, origins = 0, 0
+    for i in range(len(hkl)):
+        a, b, c = hkl[i, 0], hkl[i, 1], hkl[i, 2]
+        if a == 0 and b == 0 and c == 0:
+            origin[origins] = i
+            origins += 1
+            continue
+        x = lab[0, 0] * a + lab[0, 1] * b + lab[0, 2] * c
+        y = lab[1, 0] * a + lab[1, 1] * b + lab[1, 2] * c
+        z = lab[2, 0] * a + lab[2, 1] * b + lab[2, 2] * c
+        square = x * x + y * y + z * z
+        if square > g_max * g_max:
+            continue
+        curve = square / (2.0 * k)
+        if abs(x * mean[0] + y * mean[1] + z * mean[2] + curve) > s_max + spread * np.sqrt(square) + 1e-12:
+            continue
+        for j in range(len(directions)):
+            if abs(x * directions[j, 0] + y * directions[j, 1] + z * directions[j, 2] + curve) <= s_max:
+                keep[kept] = i
+                kept += 1
+                break
+    return keep[:kept], origin[:origins]

@@ -16,7 +16,7 @@ from twin.physics.electrons import wavenumber_per_angstrom
 from twin.physics.ewald import excitation_errors
 from twin.physics.lattice import Floats, Ints
 from twin.physics.potential import PotentialTable, candidates, potential_matrix, potential_table
-from twin.physics.propagation import propagate
+from twin.physics.propagation import is_single, propagate
 
 Complex = NDArray[np.complex128]
 
@@ -81,31 +81,36 @@ def bloch_amplitudes(
         )
         for columns in groups
     ]
-    union = np.unique(np.concatenate(chosen))  # sorted by length: (0, 0, 0) stays first
+    union = chosen[0] if len(chosen) == 1 else np.unique(np.concatenate(chosen))  # by length: (0, 0, 0) stays first
     hkl = listed[union]
     g_lab = hkl @ lab.T
     s = excitation_errors(g_lab=g_lab, directions=all_directions, wavenumber_per_angstrom=k)
     active = np.abs(s) <= s_max_per_angstrom if per_direction else np.zeros(s.shape, dtype=bool)
-    amplitudes = np.zeros((nodes.size, *s.shape), dtype=_complex_of(dtype))
-    for columns, beams in zip(groups, chosen, strict=True):
-        rows = np.searchsorted(union, beams)
-        grid = np.ix_(rows, columns)
-        if not per_direction:
-            active[grid] = True
-        active[0, columns] = True
+    active[0] = True
+
+    def part_of(rows: Ints | slice, columns: Ints | slice) -> Complex:
         ratio, normal_k = _surface(surface_normal, g_lab[rows], all_directions[columns], k)
-        part = propagate(
+        return propagate(
             potential=potential_matrix(table, hkl[rows]),
-            excitation_error=s[grid],
+            excitation_error=s[rows][:, columns],
             wavenumber_per_angstrom=k,
             thickness_angstrom=nodes,
             normal_cosine_ratio=ratio,
             normal_wavenumber_per_angstrom=normal_k,
-            active=active[grid] if per_direction else None,
+            active=active[rows][:, columns] if per_direction else None,
             tolerance=tolerance,
             dtype=dtype,
         )
-        amplitudes[np.ix_(np.arange(nodes.size), rows, columns)] = part
+
+    if len(groups) == 1:
+        amplitudes = part_of(slice(None), slice(None))
+        active |= not per_direction
+    else:
+        amplitudes = np.zeros((nodes.size, *s.shape), dtype=np.complex64 if is_single(dtype) else np.complex128)
+        for columns, beams in zip(groups, chosen, strict=True):
+            rows = np.searchsorted(union, beams)
+            amplitudes[np.ix_(np.arange(nodes.size), rows, columns)] = part_of(rows, columns)
+            active[np.ix_(rows, columns)] |= not per_direction
     return BlochResult(hkl=hkl, g_lab=g_lab, excitation_error=s, active=active, amplitudes=amplitudes)
 
 
@@ -118,8 +123,3 @@ def _surface(normal: ArrayLike | None, g_lab: Floats, directions: Floats, k: flo
     if np.any(k_n <= 0.05 * k):
         raise ValueError("the surface normal must point along the beam, less than 87 degrees from it")
     return (g_lab @ n)[:, None] / k_n, k_n
-
-
-def _complex_of(dtype: DTypeLike) -> np.dtype[np.complexfloating]:
-    single = np.dtype(dtype) in (np.dtype(np.float32), np.dtype(np.complex64))
-    return np.dtype(np.complex64 if single else np.complex128)

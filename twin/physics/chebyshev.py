@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import jv
@@ -25,6 +26,24 @@ _LANCZOS_STEPS = 14
 _SMALL = 64
 
 
+@numba.njit(cache=True)
+def _lanczos(matrix: Array, start: Array, steps: int) -> tuple[Floats, Floats]:
+    """Diagonal and off-diagonal of the tridiagonal matrix (the last off-diagonal is the residual)."""
+    alpha, beta = np.zeros(steps), np.zeros(steps)
+    v, before = start, np.zeros_like(start)
+    for j in range(steps):
+        w = np.dot(matrix, v)
+        if j > 0:
+            w = w - beta[j - 1] * before
+        alpha[j] = np.vdot(v, w).real
+        w = w - alpha[j] * v
+        beta[j] = np.linalg.norm(w)
+        if beta[j] <= 1e-12 * (np.abs(alpha).max() + 1e-300):
+            return alpha[: j + 1], beta[: j + 1]
+        before, v = v, w / beta[j]
+    return alpha, beta
+
+
 def hermitian_bounds(matrix: Array, *, steps: int = _LANCZOS_STEPS) -> tuple[float, float]:
     """(lower, upper) bounds of the eigenvalues of a Hermitian (n, n) matrix.
 
@@ -35,20 +54,9 @@ def hermitian_bounds(matrix: Array, *, steps: int = _LANCZOS_STEPS) -> tuple[flo
     if n <= _SMALL:
         values = np.linalg.eigvalsh(matrix)
         return float(values[0]), float(values[-1])
-    v = np.cos(1.0 + 1.7 * np.arange(n)).astype(matrix.dtype) + 1.0
-    v /= np.linalg.norm(v)
-    before = np.zeros_like(v)
-    alpha, beta, b = np.zeros(steps), np.zeros(steps), 0.0
-    for j in range(steps):
-        w = matrix @ v - b * before
-        alpha[j] = float(np.real(np.vdot(v, w)))
-        w -= alpha[j] * v
-        b = float(np.linalg.norm(w))
-        beta[j] = b
-        if b <= 1e-12 * max(float(np.abs(alpha).max()), 1e-300):
-            steps = j + 1
-            break
-        before, v = v, w / b
+    start = (np.cos(1.0 + 1.7 * np.arange(n)) + 1.0).astype(matrix.dtype)
+    alpha, beta = _lanczos(np.ascontiguousarray(matrix), start / np.linalg.norm(start), steps)
+    steps = len(alpha)
     t = np.diag(alpha[:steps]) + np.diag(beta[: steps - 1], 1) + np.diag(beta[: steps - 1], -1)
     ritz, vectors = np.linalg.eigh(t)
     residual = np.abs(beta[steps - 1] * vectors[-1])
@@ -113,6 +121,13 @@ class Series:
     @property
     def terms(self) -> int:
         return int(self.real.shape[0])
+
+    def alternating(self, multiple: int, kind: np.dtype[Any]) -> Array:
+        """(2, J, n/2) weights of the even and odd terms (i^k without its i); n: terms padded to a multiple."""
+        count = -(-self.terms // multiple) * multiple
+        padded = np.zeros((count, self.real.shape[1]))
+        padded[: self.terms] = self.real * np.array([1.0, 1.0, -1.0, -1.0])[np.arange(self.terms) % 4][:, None]
+        return np.ascontiguousarray(padded.reshape(-1, 2, padded.shape[1]).transpose(1, 2, 0).astype(kind))
 
 
 def series(*, spectrum: Spectrum, tau: Floats, tolerance: float, derivative: bool = False) -> Series:

@@ -104,7 +104,8 @@ def _same_type(slab: Slab, du: Array) -> tuple[Slab, Array]:
     if np.iscomplexobj(du) and not np.iscomplexobj(slab.matrix):
         if float(np.abs(du.imag).max(initial=0.0)) <= 1e-13 * float(np.abs(du).max(initial=0.0)):
             return slab, np.ascontiguousarray(du.real)
-        return replace(slab, matrix=slab.matrix.astype(np.complex128)), du
+        as_complex = slab.matrix.astype(np.complex128)
+        return replace(slab, matrix=as_complex, transposed=as_complex), du
     return slab, du
 
 

@@ -71,8 +71,22 @@ def potential_matrix(table: PotentialTable, hkl: ArrayLike) -> NDArray[Any]:
     """(N, N) matrix U_{g−h} of the beams hkl (N, 3); differences beyond 2 g_max are zero."""
     h: Ints = np.ascontiguousarray(hkl, dtype=np.int64).reshape(-1, 3)
     out = np.zeros((len(h), len(h)), dtype=table.values.dtype)
-    _look_up(table.values, h, np.array(table.limits, dtype=np.int64), out)
+    shape = table.values.shape
+    stride = np.array([shape[1] * shape[2], shape[2], 1], dtype=np.int64)
+    limits = np.array(table.limits, dtype=np.int64)
+    if len(h) and np.all(np.ptp(h, axis=0) <= limits):
+        _look_up_flat(table.values.reshape(-1), h @ stride, int(limits @ stride), out)
+    else:
+        _look_up(table.values, h, limits, out)
     return out
+
+
+@numba.njit(cache=True)
+def _look_up_flat(values: NDArray[Any], position: Ints, origin: int, out: NDArray[Any]) -> None:
+    for i in range(position.size):
+        first = position[i] + origin
+        for j in range(position.size):
+            out[i, j] = values[first - position[j]]
 
 
 @numba.njit(cache=True)

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from twin.physics.chebyshev import Series, Trials, series
 from twin.physics.lattice import Floats
-from twin.physics.recurrence import sum_series
+from twin.physics.recurrence import scatter, sum_series
 from twin.physics.slab import Block, Slab, block_root, blocks, prepare_slab
 
 Array = NDArray[Any]
@@ -81,7 +81,7 @@ def propagate_slab(
         root = block_root(slab, block, local)
         if root is not None:
             part = part / root.astype(part.real.dtype)
-        result[:, inside, block.columns[0] : block.columns[-1] + 1] = np.swapaxes(part, 1, 2)
+        scatter(np.ascontiguousarray(part), inside, int(block.columns[0]), result)
     return result
 
 

@@ -20,16 +20,8 @@ CHUNK = 16
 
 
 @numba.njit(cache=True, fastmath=True)
-def advance(product: Array, diagonal: Array, mask: Array, now: Array, before: Array) -> None:
-    """product ← mask · product + diagonal · now − before, all (s, n)."""
-    for i in range(product.shape[0]):
-        for j in range(product.shape[1]):
-            product[i, j] = mask[i, j] * product[i, j] + diagonal[i, j] * now[i, j] - before[i, j]
-
-
-@numba.njit(cache=True, fastmath=True)
 def advance_sources(product: Array, source: Array, diagonal: Array, mask: Array, now: Array, before: Array) -> None:
-    """As :func:`advance` for (p, s, n) with sources (p, s, n) added under the mask."""
+    """product ← mask · (product + source) + diagonal · now − before; (p, s, n), mask and diagonal (s, n)."""
     for k in range(product.shape[0]):
         for i in range(product.shape[1]):
             for j in range(product.shape[2]):
@@ -62,32 +54,82 @@ class Sum:
 
     def __init__(self, *, coefficients: Series, size: int, kind: np.dtype[Any]) -> None:
         self._series = coefficients
-        real = np.dtype(np.float32 if kind in (np.dtype(np.float32), np.dtype(np.complex64)) else np.float64)
-        sign = np.array([1.0, 1.0, -1.0, -1.0])[np.arange(coefficients.terms) % 4]
-        self._weights = np.ascontiguousarray((sign[:, None] * coefficients.real).T.astype(real))
-        self._parts = np.zeros((2, coefficients.real.shape[1], size), dtype=kind)
-        self._complex = np.dtype(np.complex64 if real == np.float32 else np.complex128)
+        self._weights = coefficients.alternating(2, kind)
+        self._parts = np.zeros((2, self._weights.shape[1], size), dtype=kind)
 
     def add(self, start: int, terms: Array) -> None:
         """Add terms (c, size) that are number ``start`` (even) and following."""
         flat = terms.reshape(len(terms), -1)
         for parity in (0, 1):
             chosen = flat[parity::2]
-            if len(chosen):
-                weights = self._weights[:, start + parity : start + len(terms) : 2]
-                if chosen.dtype.kind == "c":
-                    weights = weights.astype(chosen.dtype)
-                self._parts[parity] += weights @ chosen
+            self._parts[parity] += self._weights[parity][:, start // 2 : start // 2 + len(chosen)] @ chosen
 
     def value(self, shape: tuple[int, ...]) -> Array:
         """(J, *shape) sum with its phases."""
-        total = np.empty(self._parts.shape[1:], dtype=self._complex)
-        if self._parts.dtype.kind == "c":
-            total[:] = self._parts[0] + 1j * self._parts[1]
-        else:
-            total.real, total.imag = self._parts[0], self._parts[1]
-        total *= self._series.phase.astype(self._complex)[:, None]
-        return total.reshape(-1, *shape)
+        return with_phase(self._parts, self._series.phase, shape)
+
+
+@numba.njit(cache=True, fastmath=True)
+def _advance(product: Array, diagonal: Array, mask: Array, now: Array, before: Array) -> None:
+    """product ← mask · product + diagonal · now − before, all (s, n)."""
+    for i in range(product.shape[0]):
+        for j in range(product.shape[1]):
+            product[i, j] = mask[i, j] * product[i, j] + diagonal[i, j] * now[i, j] - before[i, j]
+
+
+@numba.njit(cache=True)
+def _pick(ring: Array, rows: NDArray[np.int64], n: int, out: Array) -> None:
+    """Columns ``rows`` of the (s, n) blocks in ring (terms, s n) into out (terms, s m)."""
+    m = rows.size
+    for k in range(ring.shape[0]):
+        for i in range(ring.shape[1] // n):
+            for j in range(m):
+                out[k, i * m + j] = ring[k, i * n + rows[j]]
+
+
+@numba.njit(cache=True)
+def _run(
+    matrix: Array, diagonal: Array, mask: Array, weights: Array, rows: NDArray[np.int64], terms: int, parts: Array
+) -> Array:
+    """Recurrence and sum of a block; returns the last term.
+
+    weights: (2, J, padded terms / 2) of the even and odd terms; parts: (2, J, s m) sums, filled here; rows: (m,).
+    Terms are kept in a ring of CHUNK, even and odd apart, and summed when it is full.
+    """
+    s, n = diagonal.shape
+    half = CHUNK // 2
+    ring = np.zeros((2, half, s * n), dtype=diagonal.dtype)
+    chosen = np.zeros((2, half, s * rows.size), dtype=diagonal.dtype)
+    for i in range(s):
+        ring[0, 0, i * n] = 1.0
+        for j in range(n):
+            ring[1, 0, i * n + j] = 0.5 * mask[i, j] * matrix[0, j]
+        ring[1, 0, i * n] += 0.5 * diagonal[i, 0]
+    for c in range(-(-terms // CHUNK)):
+        for k in range(max(2, c * CHUNK), min(terms, (c + 1) * CHUNK)):
+            now = ring[(k - 1) % 2, ((k - 1) // 2) % half].reshape(s, n)
+            before = ring[k % 2, (k // 2 - 1) % half].reshape(s, n)
+            product = ring[k % 2, (k // 2) % half].reshape(s, n)
+            np.dot(now, matrix, product)
+            _advance(product, diagonal, mask, now, before)
+        for parity in range(2):
+            part = np.ascontiguousarray(weights[parity][:, c * half : (c + 1) * half])
+            if rows.size == n:
+                parts[parity] += np.dot(part, ring[parity])
+            else:
+                _pick(ring[parity], rows, n, chosen[parity])
+                parts[parity] += np.dot(part, chosen[parity])
+    last: Array = ring[(terms - 1) % 2, ((terms - 1) // 2) % half]
+    return last
+
+
+@numba.njit(cache=True)
+def scatter(part: Array, rows: NDArray[np.int64], first_column: int, out: Array) -> None:
+    """out[:, rows, first_column:] ← part (J, s, m) with its last axes exchanged; out (J, M, S)."""
+    for t in range(part.shape[0]):
+        for i in range(part.shape[1]):
+            for j in range(part.shape[2]):
+                out[t, rows[j], first_column + i] = part[t, i, j]
 
 
 def sum_series(
@@ -102,26 +144,23 @@ def sum_series(
     """((J, s, m) amplitudes of ``rows`` (all when None), largest element of the last term)."""
     matrix, diagonal, mask = block_operator(slab, block, spectrum, single=single)
     s, n = diagonal.shape
-    chunk = np.empty((CHUNK + 2, s, n), dtype=diagonal.dtype)
-    chunk[0] = 0.0
-    chunk[0, :, 0] = 1.0
-    chunk[1] = 0.5 * mask * matrix[0]
-    chunk[1, :, 0] += 0.5 * diagonal[:, 0]
-    total = Sum(coefficients=coefficients, size=s * (n if rows is None else rows.size), kind=diagonal.dtype)
-    done, terms = 0, coefficients.terms
-    while True:
-        wanted = min(CHUNK, terms - done)
-        for k in range(2, min(CHUNK + 2, terms - done)):
-            np.matmul(chunk[k - 1], matrix, out=chunk[k])
-            advance(chunk[k], diagonal, mask, chunk[k - 1], chunk[k - 2])
-        part = chunk[:wanted]
-        total.add(done, part if rows is None else part[:, :, rows])
-        done += wanted
-        if done >= terms:
-            break
-        chunk[:2] = chunk[CHUNK:]
-    size = float(np.abs(chunk[wanted - 1]).max())
-    return total.value((s, n if rows is None else rows.size)), size
+    index = np.arange(n) if rows is None else rows
+    weights = coefficients.alternating(CHUNK, diagonal.dtype)
+    parts = np.zeros((2, weights.shape[1], s * index.size), dtype=diagonal.dtype)
+    last = _run(matrix, diagonal, mask, weights, index, coefficients.terms, parts)
+    return with_phase(parts, coefficients.phase, (s, index.size)), float(np.abs(last).max())
+
+
+def with_phase(parts: Array, phase: NDArray[np.complex128], shape: tuple[int, ...]) -> Array:
+    """(J, *shape) complex from the sums of the even and odd terms."""
+    kind = np.dtype(np.complex64 if parts.real.dtype == np.float32 else np.complex128)
+    total = np.empty(parts.shape[1:], dtype=kind)
+    if parts.dtype.kind == "c":
+        total[:] = parts[0] + 1j * parts[1]
+    else:
+        total.real, total.imag = parts[0], parts[1]
+    total *= phase.astype(kind)[:, None]
+    return total.reshape(-1, *shape)
 
 
 def block_derivatives(

@@ -22,12 +22,14 @@ class Slab:
     With surface factors M = diag(1 + g_n/K_n)^(−1/2) the flux amplitudes ψ obey M (2K s + U) M. The amplitudes Mψ are
     propagated here: they obey M² (2K s + U), so that U stays shared. W = M² K̄_n/K_n, D = 2K s W.
 
-    matrix: (N, N) U, real when it can be, else complex. diagonal: (N, S) D in Å⁻². weight, root: (N, S) W and M, None
-    for ones. active: (N, S) bool or None. spectra: bounds for all orientations, in the order of trial.
+    matrix: (N, N) U, real and symmetric when it can be, else complex; transposed: its transpose. diagonal: (N, S) D in
+    Å⁻². weight, root: (N, S) W and M, None for ones. active: (N, S) bool or None. spectra: bounds for all orientations,
+    in the order of trial.
     unit: τ/t = π / K̄_n in Å.
     """
 
     matrix: Array
+    transposed: Array
     diagonal: Floats
     weight: Floats | None
     root: Floats | None
@@ -70,6 +72,7 @@ def prepare_slab(
     mask = None if active is None else _with_direct_beam(np.asarray(active, dtype=bool))
     return Slab(
         matrix=u,
+        transposed=np.ascontiguousarray(u.T if np.iscomplexobj(u) else u),
         diagonal=diagonal,
         weight=weight,
         root=root,
@@ -126,9 +129,10 @@ def _spectra(
     low, high = np.inf, -np.inf
     for j in samples:
         keep = np.arange(len(hermitian)) if active is None else np.flatnonzero(active[:, j])
-        part = np.array(hermitian if active is None else hermitian[keep[:, None], keep[None, :]])
-        if weight is not None:
-            part *= np.sqrt(np.outer(weight[keep, j], weight[keep, j]))
+        scale = np.ones(keep.size) if weight is None else np.sqrt(weight[keep, j])
+        part = np.empty((keep.size, keep.size), dtype=hermitian.dtype)
+        _gather(hermitian, keep, 1.0, part)
+        part *= scale[:, None] * scale
         part.flat[:: len(keep) + 1] += diagonal[keep, j]
         one, two = hermitian_bounds(part)
         low, high = min(low, one), max(high, two)
@@ -166,21 +170,18 @@ def blocks(slab: Slab, *, weight: float = 1.0) -> list[Block]:
 
 @numba.njit(cache=True)
 def _gather(matrix: Array, rows: NDArray[np.int64], factor: float, out: Array) -> None:
-    """out[j, i] = factor · matrix[rows[i], rows[j]]: the transposed, scaled sub-matrix."""
-    n = rows.size
-    for i in range(n):
+    """out[i, j] = factor · matrix[rows[i], rows[j]]."""
+    for i in range(rows.size):
         source = matrix[rows[i]]
-        for j in range(n):
-            out[j, i] = factor * source[rows[j]]
+        for j in range(rows.size):
+            out[i, j] = factor * source[rows[j]]
 
 
 def block_matrix(slab: Slab, block: Block, *, factor: float, kind: np.dtype[Any]) -> Array:
     """(n, n) transposed sub-matrix of the block times ``factor``: rows of states multiply it from the left."""
-    if block.rows.size == slab.matrix.shape[0]:
-        return np.ascontiguousarray((factor * slab.matrix.T).astype(kind))
-    out = np.empty((block.rows.size, block.rows.size), dtype=slab.matrix.dtype)
-    _gather(slab.matrix, block.rows, factor, out)
-    return out.astype(kind, copy=False)
+    out = np.empty((block.rows.size, block.rows.size), dtype=kind)
+    _gather(slab.transposed, block.rows, factor, out)
+    return out
 
 
 def block_diagonal(

@@ -1,0 +1,35 @@
+"""Loop of a peer's process: one JSON request a line on standard input, one JSON answer a line on standard output.
+
+Runs in the peer's own environment: only the standard library and numpy may be imported here.
+Request: {"problem": path of an .npz, "result": path to write or null, "work": name}. Answer: {"seconds": …} or {"error": …}.
+"""
+
+import json
+import sys
+import time
+import traceback
+
+
+def serve(load, evaluate, info):
+    """load(path) -> state; evaluate(state, work) -> arrays to keep; info: dict with name and version."""
+    out = sys.stdout
+    sys.stdout = sys.stderr  # what the peer prints must not disturb the answers
+    states = {}
+    print(json.dumps(info), file=out, flush=True)
+    for line in sys.stdin:
+        try:
+            request = json.loads(line)
+            path = request["problem"]
+            if path not in states:
+                states[path] = load(path)
+            start = time.perf_counter()
+            result = evaluate(states[path], request["work"])
+            seconds = time.perf_counter() - start
+            if request.get("result"):
+                import numpy as np
+
+                np.savez(request["result"], **result)
+            print(json.dumps({"seconds": seconds}), file=out, flush=True)
+        except Exception as error:
+            traceback.print_exc(file=sys.stderr)
+            print(json.dumps({"error": f"{type(error).__name__}: {error}"}), file=out, flush=True)
