@@ -24,7 +24,7 @@ from twin.files.json import write_json
 from twin.files.nxmx import SeriesRecorder, read_dataset
 from twin.model.specimen import Pose
 from twin.model.truth import Truth
-from twin.response.detector import DetectorState, bad_pixel_mask, detector_state, respond
+from twin.response.detector import DetectorState, bad_pixel_mask, detect, detector_state
 from twin.simulate import Engine, expected_electrons
 from twin.specimen.streams import stream
 
@@ -110,7 +110,7 @@ def _render(pose: Pose, *, truth: Truth, engine: Engine, folder: RunFolder) -> N
 
 def _respond(electrons: NDArray[np.floating], index: int, *, truth: Truth, state: DetectorState) -> NDArray[np.uint32]:
     """Counts of one frame; the noise is the frame's own, whatever was taken before it."""
-    return respond(
+    return detect(
         electrons=electrons,
         detector=truth.microscope.detector,
         state=state,
