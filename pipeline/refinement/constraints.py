@@ -39,7 +39,8 @@ def row_reduced_basis(vectors: ArrayLike, *, tolerance: float = _ZERO) -> tuple[
         others = np.arange(len(rows)) != rank
         rows[others] -= np.outer(rows[others, column], rows[rank])
         pivots.append(column)
-    return np.asarray(rows[: len(pivots)].T), tuple(pivots)
+    basis = rows[: len(pivots)].T
+    return np.where(np.abs(basis) < 1e-10, 0.0, basis), tuple(pivots)
 
 
 def null_space(matrix: ArrayLike, *, tolerance: float = 1e-9) -> Floats:
@@ -53,7 +54,7 @@ def null_space(matrix: ArrayLike, *, tolerance: float = 1e-9) -> Floats:
 
 
 def snap_to_site(
-    *, fract: ArrayLike, hall: str, cell: Cell, tolerance_angstrom: float = 0.05
+    *, fract: ArrayLike, hall: str, cell: Cell, tolerance_angstrom: float = 0.1
 ) -> tuple[Floats, Operations]:
     """The nearest exact position and its stabiliser (translations with the lattice part folded in).
 

@@ -40,7 +40,9 @@ from twin.physics.lattice import Floats
 _LOG_THICKNESS_STEP = 0.3
 _TILT_STEP_DEG = 0.1
 _LOOKS = 2
+_TURN_THAT_CHANGES_BEAMS_DEG = 0.02
 _FRAMES_IN_SCAN = 12
+_CELL_TOLERANCE = 0.05
 
 
 def refine_dynamical(
@@ -57,6 +59,7 @@ def refine_dynamical(
     ``progress(stage, cycle, value)`` is called with "thickness" and "refinement" (weighted residual of I in percent)
     and "orientation" (rms turn in degrees).
     """
+    _check_cell(model, orientation)
     parametrisation = parametrise(
         replace(model, cell=orientation.cell), anisotropic=settings.anisotropic, occupancy=settings.occupancy
     )
@@ -85,6 +88,17 @@ def refine_dynamical(
             state, fit = least_squares(problem, better)
         results = mapped(frame_tasks(problem, state, derivatives=False))
     return _result(problem, state, fit, results, orientation=orientation)
+
+
+def _check_cell(model: Crystal, orientation: Orientation) -> None:
+    for key, of_model, of_data in zip(
+        ("a", "b", "c", "alpha", "beta", "gamma"), model.cell.parameters, orientation.cell.parameters, strict=True
+    ):
+        if abs(of_model / of_data - 1.0) > _CELL_TOLERANCE:
+            raise InputError(
+                f"the cell of model '{model.name}' does not match the data: {key} is {of_model:.4g}, not {of_data:.4g}; "
+                f"the two may differ by {100 * _CELL_TOLERANCE:.0f} % at most, in the same setting"
+            )
 
 
 def _check_enough(observations: int, layout: Layout, model: Crystal) -> None:
@@ -124,13 +138,14 @@ def find_start(problem: Problem, frames: tuple[FrameData, ...]) -> State:
 def look_again(problem: Problem, state: State, *, nominal: tuple[FrameData, ...]) -> State | None:
     """With the refined structure, scan the thickness and turn all frames from where they were first said to be.
 
-    None when neither finds anything better than what the least squares has.
+    None when neither finds anything better than what the least squares has, and no frame turned so far in it that its
+    beams should be chosen anew.
     """
     settings, layout = problem.settings, problem.layout
     values = state.point[: layout.structure]
     thickness = thicknesses_of(layout, state)
     frames = rebased(layout, state)
-    changed = False
+    changed = bool(np.abs(tilts_of(layout, state)).max() > _TURN_THAT_CHANGES_BEAMS_DEG)
     if settings.thickness_nm is None and layout.thicknesses == 1:
         scanned = _scan(problem, frames, values, 2)
         if abs(scanned / thickness[0] - 1.0) > 0.15:
@@ -141,7 +156,8 @@ def look_again(problem: Problem, state: State, *, nominal: tuple[FrameData, ...]
         )
         present = problem.mapped(frame_tasks(problem, state, derivatives=False))
         now = np.array([frame_residual(f, r.intensity) for f, r in zip(frames, present, strict=True)])
-        better = residual < 0.97 * now
+        count = np.array([len(f.hkl) for f in frames])
+        better = residual < (1.0 - np.maximum(0.05, 9.0 / count)) * now  # nine times the mean residual of a reflection
         frames = tuple(a if b else c for a, b, c in zip(trial, better, frames, strict=True))
         changed = changed or bool(better.any())
     if not changed:
@@ -182,15 +198,18 @@ def least_squares(problem: Problem, state: State) -> tuple[State, Fit]:
         names=parameter_names(problem, state.frames),
         max_shift=limits,
         rounding=(1e-10 if problem.settings.single_precision else 1e-20) * total,
-        control=_control(problem.settings),
+        control=_control(problem.settings, sum(len(f.hkl) for f in state.frames)),
         progress=lambda cycle, chi2: problem.note("refinement", cycle, 100.0 * float(np.sqrt(chi2 / total))),
     )
     return replace(state, point=fit.values), fit
 
 
-def _control(settings: DynamicalSettings) -> Control:
+def _control(settings: DynamicalSettings, observations: int) -> Control:
+    """χ² falls by 1/observations when one parameter moves by one s.u.: a twentieth of that is small enough."""
     if settings.single_precision:
-        return Control(max_cycles=settings.max_cycles, shift_over_su=0.05, relative_chi2=1e-5)
+        return Control(
+            max_cycles=settings.max_cycles, shift_over_su=0.05, relative_chi2=0.05 / observations, freeze_below=2e-3
+        )
     return Control(max_cycles=settings.max_cycles, shift_over_su=1e-3, relative_chi2=1e-14)
 
 

@@ -21,24 +21,31 @@ from twin.physics.lattice import Floats
 class Evaluation:
     """χ² at a point; gradient (P,) = Jᵀ W r with r = observed − calculated; normal (P, P) = Jᵀ W J; None if not asked.
 
-    ``point``: the parameter vector after the model adjusted what it eliminates (scales), if it did.
+    ``point``: the parameter vector after the model adjusted what it eliminates (scales), if it did. ``fresh`` is False
+    when the derivatives are those of an earlier point.
     """
 
     chi2: float
     gradient: Floats | None = None
     normal: Floats | None = None
     point: Floats | None = None
+    fresh: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Control:
-    """How to iterate. shift_over_su: converged when every shift is below this fraction of its s.u."""
+    """How to iterate. shift_over_su: converged when every shift is below this fraction of its s.u.
+
+    freeze_below: relative drop of χ² below which the next step uses the derivatives that there are, where the model
+    offers them (modified Newton); convergence is always stated with fresh ones.
+    """
 
     max_cycles: int = 50
     damping_start: float = 1e-4
     shift_over_su: float = 0.01
     relative_chi2: float = 1e-9
     attempts: int = 8
+    freeze_below: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -117,25 +124,32 @@ def minimise(
         point = point if state.point is None else state.point
         step = _try_steps(point, state, evaluate, limit, damping, how)
         if step is None:
+            if not state.fresh:
+                state = evaluate(point, True)
+                continue
             converged, why = _stationary(state, observations, rounding, how)
             break
         trial, shift, damping = step
         cycles += 1
         drop = (state.chi2 - trial.chi2) / max(state.chi2, 1e-300)
-        new_point = point + shift if trial.point is None else trial.point
         factor = _variance_factor(state.chi2, observations, len(point))
-        variance = np.diag(covariance_of(_required(state.normal))[0]) * factor
-        ratio = _largest_ratio(shift, variance)
-        point, state = new_point, evaluate(new_point, True)
-        history.append(state.chi2)
+        ratio = _largest_ratio(shift, np.diag(covariance_of(_required(state.normal))[0]) * factor)
+        small = ratio < how.shift_over_su or drop < how.relative_chi2 or trial.chi2 <= rounding
+        point = point + shift if trial.point is None else trial.point
+        history.append(trial.chi2)
         if progress is not None:
-            progress(cycles, state.chi2)
+            progress(cycles, trial.chi2)
+        done = small and state.fresh
+        reuse = trial.gradient is not None and drop < how.freeze_below and not small
+        state = trial if reuse else evaluate(point, True)
         if state.chi2 <= rounding:
             converged, why = True, f"converged in {cycles} cycles to the data within rounding"
             break
-        if ratio < how.shift_over_su or drop < how.relative_chi2:
+        if done:
             converged, why = True, f"converged in {cycles} cycles, last shift at most {max(ratio, 1e-4):.2g} s.u."
             break
+    if not state.fresh:
+        state = evaluate(point, True)
     point = point if state.point is None else state.point
     covariance, singular = covariance_of(_required(state.normal))
     if singular:

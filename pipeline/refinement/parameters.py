@@ -114,7 +114,7 @@ def parametrise(
     occupancy: OccupancyModel = "fixed",
     coordinates: bool = True,
     displacements: bool = True,
-    snap_angstrom: float = 0.05,
+    snap_angstrom: float = 0.1,
 ) -> Parametrisation:
     """Free parameters that symmetry leaves to ``crystal``.
 

@@ -7,7 +7,7 @@ own. The scales are eliminated at every point and stay in the normal matrix, so 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -115,25 +115,30 @@ def frame_tasks(problem: Problem, state: State, *, derivatives: bool) -> list[Fr
 
 
 def evaluator(problem: Problem, state: State) -> Callable[[Floats, bool], Evaluation]:
-    """χ², gradient and normal matrix as a function of the point, for the frames of ``state``."""
+    """χ², gradient and normal matrix as a function of the point, for the frames of ``state``.
+
+    Without new derivatives the last ones are used again with the new residuals (a frozen Jacobian), once there are any.
+    """
     layout = problem.layout
+    kept: list[FrameResult] = []
 
     def evaluate(point: Floats, derivatives: bool) -> Evaluation:
         at = State(frames=state.frames, point=point, thickness_angstrom=state.thickness_angstrom)
         results = problem.mapped(frame_tasks(problem, at, derivatives=derivatives))
-        here = point.copy()
-        chi2 = 0.0
-        normal = np.zeros((layout.size, layout.size) if derivatives else (0, 0))
-        gradient = np.zeros(layout.size if derivatives else 0)
+        if derivatives:
+            kept[:] = results
+        here, chi2 = point.copy(), 0.0
+        normal, gradient = np.zeros((layout.size, layout.size)), np.zeros(layout.size)
         for i, (frame, result) in enumerate(zip(state.frames, results, strict=True)):
             scale = optimal_scale(intensity=frame.intensity, calculated=result.intensity, weights=frame.weights)
             here[layout.scale_column(i)] = scale
             chi2 += float((frame.weights * (frame.intensity - scale * result.intensity) ** 2).sum())
-            if derivatives:
-                _add_frame(layout, i, frame, result, normal, gradient, scale)
-        if not derivatives:
+            if kept:
+                slopes = replace(kept[i], intensity=result.intensity)
+                _add_frame(layout, i, frame, slopes, normal, gradient, scale)
+        if not kept:
             return Evaluation(chi2=chi2, point=here)
-        return Evaluation(chi2=chi2, gradient=gradient, normal=normal, point=here)
+        return Evaluation(chi2=chi2, gradient=gradient, normal=normal, point=here, fresh=derivatives)
 
     return evaluate
 
