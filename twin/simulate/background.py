@@ -11,10 +11,15 @@ from twin.physics.electrons import wavenumber_per_angstrom
 from twin.physics.lattice import Floats
 from twin.physics.projection import g_from_pixels
 from twin.physics.structure_factors import electron_factor, expand_to_p1
-from twin.simulate.illumination import pixel_per_angstrom
-from twin.specimen.membrane import scattered_fraction_density, scattered_mean, transmitted_fraction
+from twin.simulate.illumination import disc_radius_per_angstrom, pixel_per_angstrom
+from twin.specimen.membrane import (
+    inelastic_profile,
+    scattered_fraction_density,
+    scattered_mean,
+    transmitted_fraction,
+)
 
-_Q = np.linspace(0.0, 6.0, 1501)
+_Q = np.concatenate([np.linspace(0.0, 0.1, 401)[:-1], np.linspace(0.1, 6.0, 1476)])
 
 
 def diffuse_image(
@@ -25,10 +30,12 @@ def diffuse_image(
     membrane_electrons: float,
     crystal: Crystal,
     thermal_electrons: float,
+    loss_electrons: float,
 ) -> Floats:
     """Electrons per pixel (slow, fast) that the membrane and the crystal's vibrations scatter.
 
-    membrane_electrons: that reach the membrane; thermal_electrons: that thermal diffuse scattering took from the beams.
+    membrane_electrons: that reach the membrane; thermal_electrons: that thermal diffuse scattering took from the
+    beams; loss_electrons: of the direct beam that lose energy in the membrane.
     """
     energy = microscope.beam.energy_kev
     profile = thermal_electrons * thermal_profile(crystal)
@@ -37,6 +44,10 @@ def diffuse_image(
         once = scattered_fraction_density(membrane=membrane, q_per_angstrom=_Q, energy_kev=energy)
         scattered = 1.0 - transmitted_fraction(membrane=membrane, energy_kev=energy)
         profile = profile + membrane_electrons * scattered / mean * once
+    if loss_electrons > 0.0:
+        blur = 0.5 * pixel_per_angstrom(microscope) + disc_radius_per_angstrom(microscope.beam)
+        spread = inelastic_profile(membrane=membrane, q_per_angstrom=_Q, energy_kev=energy, blur_per_angstrom=blur)
+        profile = profile + loss_electrons * spread
     q, area = _pixel_grid(microscope, centre_px)
     return np.asarray(np.interp(q, _Q, profile, right=0.0) * area)
 

@@ -27,11 +27,11 @@ from twin.simulate.engine import Engine, Sampling, sample_exposure
 from twin.simulate.illumination import Footprint, direct_beam_spot, footprint, incident_electrons, particle_spots
 from twin.simulate.render import add_spots
 from twin.simulate.waves import Waves, exposure_waves
-from twin.specimen.membrane import transmitted_fraction
+from twin.specimen.membrane import inelastic_fraction, transmitted_fraction
 from twin.specimen.shapes import body_axes
 
 _MAX_NODES = 48
-_LEAST_ELECTRONS = 1e-4  # spots below this are not drawn; they stay in the list
+_LEAST_ELECTRONS = 1e-3  # spots below this are not drawn; they stay in the list
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -41,8 +41,9 @@ class ExpectedFrame:
     image: (slow, fast) float32 electrons per pixel. Reflections (n,), without the direct beam: hkl (n, 3), g_lab
     (n, 3) Å⁻¹ and excitation_error (n,) Å⁻¹ (beam along z) at mid-exposure, intensity_e electrons in the spot,
     position_px (n, 2) fast and slow, f_squared |F|² in Å² (rest mass). incident_e: electrons of the exposure;
-    on_particle_e: those that met the particle; direct_beam_e: those left in the direct beam; thermal_e: lost to
-    thermal diffuse scattering. mean_thickness_angstrom: over the electrons that met the particle. beams: coupled.
+    on_particle_e: those that met the particle; direct_beam_e: those not scattered to angles, energy losses included;
+    thermal_e: lost to thermal diffuse scattering. mean_thickness_angstrom: over the electrons that met the particle.
+    beams: coupled.
     """
 
     image: NDArray[np.float32]
@@ -96,7 +97,8 @@ def expected_electrons(*, truth: Truth, pose: Pose, engine: Engine) -> ExpectedF
     image = np.zeros((scope.detector.slow_px, scope.detector.fast_px), dtype=np.float32)
     if exposure.shadow.basis is not None:
         _draw_spots(image, truth, pose, exposure, exposure.shadow.basis, scattered, through)
-    _draw_direct_beam(image, truth, pose, through * scattered.direct)
+    loss = inelastic_fraction(membrane=truth.membrane, energy_kev=scope.beam.energy_kev)
+    _draw_direct_beam(image, truth, pose, through * scattered.direct * (1.0 - loss))
     image += diffuse_image(
         microscope=scope,
         centre_px=pose.centre_px,
@@ -104,6 +106,7 @@ def expected_electrons(*, truth: Truth, pose: Pose, engine: Engine) -> ExpectedF
         membrane_electrons=incident,
         crystal=truth.crystal,
         thermal_electrons=through * scattered.lost,
+        loss_electrons=through * scattered.direct * loss,
     )
     k = wavenumber_per_angstrom(energy_kev=scope.beam.energy_kev)
     middle = excitation_errors(g_lab=scattered.g_lab, directions=[[0.0, 0.0, 1.0]], wavenumber_per_angstrom=k)

@@ -9,7 +9,9 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from twin.physics.lattice import Floats
+from twin.physics.lattice import Floats, Ints
+
+FAINT_ELECTRONS = 10.0
 
 
 @numba.njit(cache=True)
@@ -64,15 +66,32 @@ def add_spots(
     """Add spots to ``image`` (slow, fast) in place; spots that reach over its edge lose what falls outside.
 
     coefficients (N, T) of templates (T, n, n) with ``oversampling`` steps a pixel; intensity (N,) electrons that each
-    spot gets in total; position_px (N, 2) fast, slow.
+    spot gets in total; position_px (N, 2) fast, slow. Spots below ``FAINT_ELECTRONS`` share their mean shape.
     """
-    samples = templates.shape[1]
     flat = templates.reshape(len(templates), -1).astype(np.float32)
-    for start in range(0, len(intensity), 128):
-        part = slice(start, start + 128)
-        shapes = coefficients[part].astype(np.float32) @ flat
-        np.maximum(shapes, 0.0, out=shapes)
-        total = shapes.sum(axis=1)
-        total[total <= 0.0] = 1.0
-        shapes *= (intensity[part].astype(np.float32) / total)[:, None]
-        _add_spots(image, shapes.reshape(-1, samples, samples), position_px[part], oversampling)
+    faint = intensity < FAINT_ELECTRONS
+    for part in _parts(np.flatnonzero(~faint)):
+        _add(image, coefficients[part], flat, intensity[part], position_px[part], oversampling)
+    common = coefficients[faint].sum(axis=0, keepdims=True)
+    for part in _parts(np.flatnonzero(faint)):
+        _add(image, common, flat, intensity[part], position_px[part], oversampling)
+
+
+def _parts(index: Ints) -> list[Ints]:
+    return [index[i : i + 128] for i in range(0, len(index), 128)]
+
+
+def _add(
+    image: NDArray[np.float32],
+    coefficients: Floats,
+    flat: NDArray[np.float32],
+    intensity: Floats,
+    position_px: Floats,
+    oversampling: int,
+) -> None:
+    """Spots of coefficients (N or 1, T): one row serves all spots."""
+    samples = math.isqrt(flat.shape[1])
+    shapes = np.maximum(coefficients.astype(np.float32) @ flat, 0.0)
+    total = np.maximum(shapes.sum(axis=1), np.float32(1e-30))
+    shapes = shapes * (intensity.astype(np.float32) / total)[:, None]
+    _add_spots(image, shapes.reshape(-1, samples, samples), position_px, oversampling)

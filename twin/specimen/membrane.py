@@ -3,8 +3,9 @@
 Independent atoms times an interference function: dσ/dΩ = γ² f(q)² S(q) per atom, dΩ = λ² d²q, so that a layer with
 n atoms per area scatters n γ²λ² f² S electrons per unit area of reciprocal space and incident electron (Reimer & Kohl,
 Transmission Electron Microscopy (2008), chapter 5). S(q) is a small sum of broad rings that goes to 1 at high q and
-to a low plateau at q → 0, where dense matter scatters little. Energy losses are not separated: electrons that lose
-energy stay at the angle of their elastic event.
+to a low plateau at q → 0, where dense matter scatters little. Electrons of the direct beam that lose energy spread as
+1/(q² + q_E²) up to the Bethe ridge (Egerton, Electron Energy-Loss Spectroscopy in the Electron Microscope (2011),
+chapter 3); those of spots and rings stay where they are.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ class Amorphous:
     rings: tuple[tuple[float, float, float], ...]
     forward: float  # S at q → 0
     forward_width_per_angstrom: float
+    inelastic_nm: tuple[float, float]  # mean free paths at 120 and 200 kV (Malis et al., ±20 %)
+    plasmon_ev: float
 
 
 # Carbon: density 1.75 g/cm3 (Wanner 2006), rings near 0.49 and 0.85 1/A. Ice: low-density amorphous, 0.94 g/cm3
@@ -46,6 +49,8 @@ MATERIALS = {
         rings=((0.49, 0.060, 0.55), (0.85, 0.085, 0.35)),
         forward=0.15,
         forward_width_per_angstrom=0.22,
+        inelastic_nm=(111.0, 143.0),
+        plasmon_ev=22.3,
     ),
     "ice": Amorphous(
         elements=(("O", 1.0), ("H", 2.0)),
@@ -54,6 +59,8 @@ MATERIALS = {
         rings=((0.270, 0.028, 1.10), (0.46, 0.055, 0.30)),
         forward=0.15,
         forward_width_per_angstrom=0.15,
+        inelastic_nm=(122.0, 158.0),
+        plasmon_ev=18.5,
     ),
 }
 
@@ -90,6 +97,35 @@ def scattered_mean(*, membrane: Membrane, energy_kev: float) -> float:
 def mean_free_path_nm(*, membrane: Membrane, energy_kev: float) -> float:
     """Elastic mean free path Λ of the material in nm."""
     return membrane.thickness_nm / scattered_mean(membrane=membrane, energy_kev=energy_kev)
+
+
+def inelastic_fraction(*, membrane: Membrane, energy_kev: float) -> float:
+    """1 − exp(−t/λ): electrons that lose energy in the layer; λ linear in β² between the two tabulated voltages."""
+    if membrane.material == "none":
+        return 0.0
+    slow, low, high = (1.0 - relativistic_gamma(energy_kev=e) ** -2 for e in (energy_kev, 120.0, 200.0))
+    at_120, at_200 = MATERIALS[membrane.material].inelastic_nm
+    path = at_120 + (at_200 - at_120) * (slow - low) / (high - low)
+    return 1.0 - math.exp(-membrane.thickness_nm / path)
+
+
+def inelastic_profile(
+    *, membrane: Membrane, q_per_angstrom: ArrayLike, energy_kev: float, blur_per_angstrom: float
+) -> Floats:
+    """Where they go, per Å⁻²; 1 over the plane when summed on ``q_per_angstrom`` (ascending from 0).
+
+    θ_E = E / γmv², ridge at √(2θ_E) with a soft end; ``blur_per_angstrom``: width of disc and pixel, which rounds
+    the centre.
+    """
+    q = np.asarray(q_per_angstrom, dtype=np.float64)
+    if membrane.material == "none":
+        return np.zeros_like(q)
+    gamma = relativistic_gamma(energy_kev=energy_kev)
+    kinetic_kev = 510.99895 * (gamma - 1.0 / gamma)  # γ m v²
+    theta = 1e-3 * MATERIALS[membrane.material].plasmon_ev / kinetic_kev
+    k = 1.0 / wavelength_angstrom(energy_kev=energy_kev)
+    profile = np.exp(-((q / (k * math.sqrt(2.0 * theta))) ** 2)) / (q**2 + (k * theta) ** 2 + blur_per_angstrom**2)
+    return np.asarray(profile / np.trapezoid(profile * 2 * np.pi * q, q))
 
 
 def _radial_nodes() -> Floats:

@@ -9,6 +9,8 @@ from scipy.signal import argrelmax
 from twin.model.specimen import Membrane
 from twin.specimen.membrane import (
     MATERIALS,
+    inelastic_fraction,
+    inelastic_profile,
     interference,
     mean_free_path_nm,
     scattered_fraction_density,
@@ -48,3 +50,16 @@ def test_no_membrane_does_nothing() -> None:
     none = Membrane(material="none", thickness_nm=10.0)
     assert transmitted_fraction(membrane=none, energy_kev=200) == 1.0
     assert not scattered_fraction_density(membrane=none, q_per_angstrom=[0.0, 1.0], energy_kev=200).any()
+
+
+def test_energy_losses_stay_near_the_beam_and_are_counted() -> None:
+    membrane = Membrane(material="carbon", thickness_nm=10.0)
+    assert inelastic_fraction(membrane=membrane, energy_kev=200) == pytest.approx(1 - np.exp(-10 / 143))
+    assert inelastic_fraction(membrane=membrane, energy_kev=120) == pytest.approx(1 - np.exp(-10 / 111))
+    q = np.linspace(0, 3, 6001)
+    p = inelastic_profile(membrane=membrane, q_per_angstrom=q, energy_kev=200, blur_per_angstrom=0.004)
+    assert np.trapezoid(p * 2 * np.pi * q, q) == pytest.approx(1.0)
+    inside = q < 0.1
+    assert np.trapezoid((p * 2 * np.pi * q)[inside], q[inside]) > 0.5
+    none = Membrane(material="none", thickness_nm=10.0)
+    assert inelastic_fraction(membrane=none, energy_kev=200) == 0.0
