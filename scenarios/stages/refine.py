@@ -51,6 +51,7 @@ def _model(solution: Solution) -> Crystal:
 
 def _kinematical(context: Context, data: _Data) -> Outcome:
 
+    from pipeline.reduction.merge import unmerged
     from pipeline.refinement.kinematical import refine_kinematical
 
     model, table = _model(data.solution), context.scenario.refinement
@@ -62,7 +63,8 @@ def _kinematical(context: Context, data: _Data) -> Outcome:
     _write_cif(context, KINEMATICAL_CIF, averaged)
     context.progress.advance()
     if table.non_averaged:
-        observations = unmerged(data.reflections)
+        lattice = data.orientation
+        observations = unmerged(data.reflections, ub=lattice.ub, centring=lattice.centring)
         loose = refine_kinematical(
             model=averaged.crystal,
             merged=observations,
