@@ -96,8 +96,8 @@ def _check_cell(model: Crystal, orientation: Orientation) -> None:
     ):
         if abs(of_model / of_data - 1.0) > _CELL_TOLERANCE:
             raise InputError(
-                f"the cell of model '{model.name}' does not match the data: {key} is {of_model:.4g}, not {of_data:.4g}; "
-                f"the two may differ by {100 * _CELL_TOLERANCE:.0f} % at most, in the same setting"
+                f"the cell of model '{model.name}' does not match the data: {key} is {of_model:.4g}, not {of_data:.4g};"
+                f" the two may differ by {100 * _CELL_TOLERANCE:.0f} % at most, in the same setting"
             )
 
 

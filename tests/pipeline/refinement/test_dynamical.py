@@ -12,7 +12,7 @@ from pipeline.refinement.settings import DynamicalSettings
 from twin.model.crystal import Crystal
 from twin.physics.lattice import direct_matrix
 
-SMALL = DynamicalSettings(g_max_per_angstrom=1.1, steps=28, s_g_max_per_angstrom=0.015, thickness_scan_nm=(3.0, 30.0))
+SMALL = DynamicalSettings(g_max_per_angstrom=1.1, steps=28, s_g_max_per_angstrom=0.02, thickness_scan_nm=(3.0, 30.0))
 
 
 def distances_angstrom(found: Crystal, truth: Crystal) -> np.ndarray:
@@ -65,7 +65,7 @@ def test_dynamical_data_are_fitted_better_dynamically(crystals, tools) -> None: 
     """20 nm of brookite with 3 % noise: the kinematical refinement of the same frames is worse by more than half."""
     model = crystals["brookite"]
     series = tools["simulate"](
-        model, settings=replace(SMALL, s_g_max_per_angstrom=0.02), thickness_angstrom=200.0, frames=8, step_deg=9.0,
+        model, settings=replace(SMALL, s_g_max_per_angstrom=0.03), thickness_angstrom=200.0, frames=8, step_deg=9.0,
         noise=0.03,
     )  # fmt: skip
     dynamical, kinematical = (
@@ -128,7 +128,7 @@ def test_data_that_cannot_support_it_are_refused(crystals, tools) -> None:  # ty
     series = tools["simulate"](model, settings=SMALL, thickness_angstrom=100.0, frames=1, step_deg=1.0)
     arguments = {"orientation": series.orientation, "reflections": series.reflections}
     with pytest.raises(ValueError, match="reflections on 1 frames cannot determine"):
-        refine_dynamical(model=model, settings=replace(SMALL, reflection_g_max_per_angstrom=0.7), **arguments)
+        refine_dynamical(model=model, settings=replace(SMALL, anisotropic=True), **arguments)
     with pytest.raises(ValueError, match="no frame has enough"):
         refine_dynamical(model=model, settings=replace(SMALL, minimum_reflections_per_frame=1000), **arguments)
     with pytest.raises(ValueError, match="does not match the data: a is"):
