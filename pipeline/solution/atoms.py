@@ -55,6 +55,11 @@ class Model:
     residual: float
     formula_units: int
 
+    @property
+    def figure(self) -> float:
+        """Lower is better. R alone does not know an origin that the map does not have, nor a homometric model."""
+        return self.r + 0.5 * self.residual
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Partial:
@@ -202,9 +207,14 @@ def build_model(space: Workspace, phased: Complexes, *, formula_units: int) -> M
     current = phased
     for turn in range(3):
         before = 1.0 if best is None else best.r
-        for atoms in place_atoms(space, current, formula_units=formula_units):
+        trials = [
+            refine(space.unique, atoms, f_obs=space.f_obs, direct=space.direct, cycles=6)
+            for atoms in place_atoms(space, current, formula_units=formula_units)
+        ]
+        ranked = sorted(trials, key=lambda t: t[1] + 0.5 * _unexplained(space, phased, t[0]))
+        for atoms, _ in ranked[:2]:
             model = _finish(space, phased, atoms, formula_units)
-            if best is None or model.r < best.r:
+            if best is None or model.figure < best.figure:
                 best = model
         if best is None or best.r < ENOUGH_R or (turn and best.r > 0.98 * before):
             break
@@ -228,10 +238,9 @@ def _model_map(space: Workspace, atoms: Atoms, *, strong_only: bool) -> Complexe
 
 def _finish(space: Workspace, phased: Complexes, atoms: Atoms, formula_units: int) -> Model:
     """The best choice of elements, refined."""
-    first, _ = refine(space.unique, atoms, f_obs=space.f_obs, direct=space.direct, cycles=6)
     found: list[tuple[float, Atoms]] = []
-    for table in _ordered_choices(first, space, formula_units)[:40]:
-        refined, r = refine(space.unique, replace(first, occupancy=table), f_obs=space.f_obs, direct=space.direct)
+    for table in _ordered_choices(atoms, space, formula_units)[:40]:
+        refined, r = refine(space.unique, replace(atoms, occupancy=table), f_obs=space.f_obs, direct=space.direct)
         found.append((r, refined))
     r, refined = min(found, key=lambda item: item[0])
     return Model(atoms=refined, r=r, residual=_unexplained(space, phased, refined), formula_units=formula_units)

@@ -74,7 +74,7 @@ def coefficients(grid: Grid, rho: Floats) -> Complexes:
     return np.asarray(np.where(grid.conjugate, array, np.conj(array)))
 
 
-def _eliminate(rho: NDArray[np.float32]) -> NDArray[np.float32]:
+def eliminate(rho: NDArray[np.float32]) -> NDArray[np.float32]:
     """Damp density below about a fifth of a peak's; negative density vanishes."""
     axes = (-3, -2, -1)
     strong = np.partition(rho.reshape(len(rho), -1), -max(8, rho[0].size // 400), axis=1)
@@ -122,7 +122,7 @@ def flip_charges(
         np.copysign(rho, np.where(rho < threshold, -rho, rho), out=rho)
         rho = impose(transform(rho))
     for _ in range(ELIMINATION_CYCLES):
-        g = transform(_eliminate(rho))
+        g = transform(eliminate(rho))
         rho = impose(g.copy())
     found = g.reshape(starts, -1)[:, grid.index]
     phased = np.where(grid.conjugate, found, np.conj(found)).astype(np.complex128)

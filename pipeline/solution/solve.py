@@ -13,9 +13,8 @@ from pipeline.solution.flipping import Complexes, flip_charges, make_grid
 from pipeline.solution.groups import Candidate, PhaseMap, primitive_basis, rank_groups
 from pipeline.solution.model import design, structure_factors_of
 from pipeline.solution.output import to_crystal
-from pipeline.solution.peaks import distances
 from pipeline.solution.spots import Spots, prepare
-from pipeline.solution.symmetrise import Averager, impose, moved_origin, recycle
+from pipeline.solution.symmetrise import CYCLES, impose, recycle
 from pipeline.solution.verdict import Attempt, choose, settled
 from pipeline.types import MergedReflections, Solution
 from twin.model.crystal import Cell
@@ -106,11 +105,11 @@ def _attempts(
         accepted = candidate.agreement >= agreement_limit and not _contradicted(spots, candidate.setting.hall)
         model = None
         if accepted and sum(a.model is not None for a in found) < MODELS_PER_START:
-            model = _best_model(problem, candidate, f)
+            model = _best_model(problem, candidate, f, cycles=CYCLES if order_above == 0 else 0)
         found.append(Attempt(candidate=candidate, accepted=accepted, model=model, crystal=None if model is None else
                              to_crystal(model, hall=candidate.setting.hall, cell=spots.cell, name=problem.composition),
                              density=None))  # fmt: skip
-        if found[-1].good:
+        if found[-1].convincing:
             break
     return found
 
@@ -121,11 +120,11 @@ def _contradicted(spots: Spots, hall: str) -> bool:
     return int(absent.sum()) >= 4 and float(np.mean(spots.e[absent] ** 2)) > ABSENCE_LIMIT
 
 
-def _best_model(problem: Problem, candidate: Candidate, f: Complexes) -> Model | None:
+def _best_model(problem: Problem, candidate: Candidate, f: Complexes, *, cycles: int) -> Model | None:
     spots = problem.spots
     f_obs = np.sqrt(spots.intensity)
-    phased_e, _ = recycle(candidate=candidate, hkl=spots.hkl, primitive_hkl=problem.primitive_hkl, f=f, e=spots.e,
-                          measured=spots.measured)  # fmt: skip
+    phased_e = recycle(candidate=candidate, hkl=spots.hkl, primitive_hkl=problem.primitive_hkl, f=f, e=spots.e,
+                       measured=spots.measured, cycles=cycles)  # fmt: skip
     phased = impose(phased_e, f_obs, spots.measured)
     phased = np.where(spots.measured, phased, 0.0)
     hall = candidate.setting.hall
@@ -145,7 +144,7 @@ def _best_model(problem: Problem, candidate: Candidate, f: Complexes) -> Model |
         model = build_model(space, phased, formula_units=number)
         if model is None:
             continue
-        if best is None or model.r < best.r:
+        if best is None or model.figure < best.figure:
             best = model
         tried += 1
         if tried >= 2 or best.r < PLAUSIBLE_R:
@@ -153,4 +152,3 @@ def _best_model(problem: Problem, candidate: Candidate, f: Complexes) -> Model |
     return best
 
 
-__all__ = ["Averager", "distances", "moved_origin", "solve_structure"]

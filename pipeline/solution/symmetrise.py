@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.solution.flipping import Complexes, Grid, _eliminate, coefficients, density, make_grid
+from pipeline.solution.flipping import Complexes, Grid, coefficients, density, eliminate, make_grid
 from pipeline.solution.groups import Candidate
 from twin.physics.lattice import Floats, Ints
 
@@ -41,18 +41,19 @@ class Averager:
 
 
 def recycle(
-    *, candidate: Candidate, hkl: Ints, primitive_hkl: Ints, f: Complexes, e: Floats, measured: NDArray[np.bool_]
-) -> tuple[Complexes, Averager]:
+    *, candidate: Candidate, hkl: Ints, primitive_hkl: Ints, f: Complexes, e: Floats, measured: NDArray[np.bool_],
+    cycles: int = CYCLES,
+) -> Complexes:  # fmt: skip
     """Phased E (n,) in the setting of the candidate after some cycles of symmetrisation and low-density elimination."""
     average = Averager(hkl=primitive_hkl, rotations=candidate.setting.rotations,
                        translations=candidate.setting.translations)  # fmt: skip
     grid: Grid = make_grid(primitive_hkl)
     current = average(moved_origin(hkl, f, candidate.origin))
-    for _ in range(CYCLES):
+    for _ in range(cycles):
         current = impose(current, e, measured)
         rho = density(grid, current)
-        current = average(coefficients(grid, _eliminate(rho[None].astype(np.float32))[0].astype(np.float64)))
-    return impose(current, e, measured), average
+        current = average(coefficients(grid, eliminate(rho[None].astype(np.float32))[0].astype(np.float64)))
+    return impose(current, e, measured)
 
 
 def impose(f: Complexes, amplitude: Floats, measured: NDArray[np.bool_]) -> Complexes:

@@ -34,12 +34,17 @@ class Attempt:
         return self.model is not None and self.model.r < GOOD_R and self.model.residual < GOOD_RESIDUAL
 
     @property
+    def convincing(self) -> bool:
+        """Good enough not to try groups of lower order on the same phase set."""
+        return self.good or (self.model is not None and self.model.r < 0.25 and self.model.residual < 0.12)
+
+    @property
     def figure(self) -> float:
         """Lower is better: R and the unexplained part of the map, with a bonus for symmetry."""
         if self.model is None:
             return float("inf")
         bonus = (1.0 - SYMMETRY_BONUS) ** float(np.log2(self.candidate.order))
-        return float((self.model.r + 0.5 * self.model.residual) * bonus)
+        return float(self.model.figure * bonus)
 
 
 def settled(attempts: list[Attempt]) -> bool:

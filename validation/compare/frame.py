@@ -44,6 +44,7 @@ class Frame:
     basis: Floats
     rotations: Ints
     translations: Floats
+    point_group: Ints  # (p, 3, 3) what maps the structure onto itself, also where ``rotations`` is the identity alone
     positions: tuple[Position, ...]
     fract: Floats
     multiplicity: Ints
@@ -159,12 +160,13 @@ def frame(crystal: Crystal, *, lattice_only: bool = False, keep_centring: bool =
     if lattice_only or not keep_centring:
         return Frame(
             conventional=direct, basis=basis, rotations=np.eye(3, dtype=np.int64)[None], translations=np.zeros((1, 3)),
+            point_group=np.unique(rotations, axis=0),
             positions=tuple(found[i][0] for i in index), fract=atoms,
             multiplicity=np.full(len(atoms), cells, dtype=np.int64), atoms=atoms,
             atom_position=np.arange(len(atoms), dtype=np.int64),
         )  # fmt: skip
     return Frame(
-        conventional=direct, basis=basis, rotations=rotations, translations=translations,
+        conventional=direct, basis=basis, rotations=rotations, translations=translations, point_group=rotations,
         positions=tuple(p for p, _ in found), fract=np.stack(primitive),
         multiplicity=np.array([cells * len(o) for o in orbits], dtype=np.int64), atoms=atoms, atom_position=index,
     )  # fmt: skip

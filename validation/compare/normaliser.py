@@ -38,6 +38,8 @@ def lattice_strain(direct1: Floats, direct2: Floats) -> float:
 
 def lattice_matches(first: Floats, second: Floats) -> Ints:
     """Integer W, det ±1, with W^T G1 W near G2: (n, 3, 3), for reduced bases given as columns in Å."""
+    if not 0.7 < np.linalg.det(first) / np.linalg.det(second) < 1.4:
+        return np.zeros((0, 3, 3), dtype=np.int64)
     steps = np.stack(np.meshgrid(*[np.arange(-2, 3)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
     cartesian = steps @ first.T
     length = np.linalg.norm(cartesian, axis=1)
@@ -110,7 +112,7 @@ def distinct_matches(first: Frame, matches: Ints) -> Ints:
     """One W of each coset of the point group of structure 1: R W maps as well as W."""
     kept: dict[bytes, Ints] = {}
     for w in matches:
-        equivalents = np.ascontiguousarray(first.rotations @ w)
+        equivalents = np.ascontiguousarray(first.point_group @ w)
         if not any(e.tobytes() in kept for e in equivalents):
             kept[np.ascontiguousarray(w).tobytes()] = w
     return np.stack(list(kept.values())) if kept else np.zeros((0, 3, 3), dtype=np.int64)
