@@ -134,7 +134,9 @@ def parse_cif_pets(text: str, *, source: object = "text") -> PetsFile:
     data = {n.removeprefix("_refln_"): rows[:, i] for i, n in enumerate(names)}
     wanted = {"index_h", "index_k", "index_l", "intensity_meas", "intensity_sigma"}
     if not wanted <= set(data) or not {"u", "v", "w", "precession_angle", "alpha", "omega"} <= set(columns):
-        raise InputError(f"{source}: a loop lacks one of {sorted(wanted | {'zone_axis_u', 'zone_axis_alpha', 'zone_axis_omega'})}")
+        raise InputError(
+            f"{source}: a loop lacks one of {sorted(wanted | {'zone_axis_u', 'zone_axis_alpha', 'zone_axis_omega'})}"
+        )
     ids = columns["id"].astype(np.int64)
     zone = np.full(len(rows), -1, dtype=np.int64)
     if "zone_axis_id" in data and len(ids):
@@ -143,12 +145,28 @@ def parse_cif_pets(text: str, *, source: object = "text") -> PetsFile:
         zone = np.where(ids[order][at] == data["zone_axis_id"], order[at], -1)
     flat = np.zeros(len(ids))
     return PetsFile(
-        cell=Cell(a_angstrom=lengths[0], b_angstrom=lengths[1], c_angstrom=lengths[2], alpha_deg=angles[0], beta_deg=angles[1], gamma_deg=angles[2]),
-        wavelength_angstrom=item("_diffrn_radiation_wavelength"), ub=ub, zones=ids,
-        uvw=np.stack([columns[k] for k in "uvw"], axis=1), precession_deg=columns["precession_angle"], alpha_deg=columns["alpha"],
-        beta_deg=columns.get("beta", flat), omega_deg=columns["omega"], scale=columns.get("scale", flat + 1.0),
-        hkl=np.stack([data[f"index_{k}"] for k in "hkl"], axis=1).astype(np.int64), intensity=data["intensity_meas"],
-        sigma=data["intensity_sigma"], zone=zone, details=details,
+        cell=Cell(
+            a_angstrom=lengths[0],
+            b_angstrom=lengths[1],
+            c_angstrom=lengths[2],
+            alpha_deg=angles[0],
+            beta_deg=angles[1],
+            gamma_deg=angles[2],
+        ),
+        wavelength_angstrom=item("_diffrn_radiation_wavelength"),
+        ub=ub,
+        zones=ids,
+        uvw=np.stack([columns[k] for k in "uvw"], axis=1),
+        precession_deg=columns["precession_angle"],
+        alpha_deg=columns["alpha"],
+        beta_deg=columns.get("beta", flat),
+        omega_deg=columns["omega"],
+        scale=columns.get("scale", flat + 1.0),
+        hkl=np.stack([data[f"index_{k}"] for k in "hkl"], axis=1).astype(np.int64),
+        intensity=data["intensity_meas"],
+        sigma=data["intensity_sigma"],
+        zone=zone,
+        details=details,
     )
 
 
@@ -214,10 +232,22 @@ def _head(orientation: Orientation, *, mode: str, g_max: float, width: float) ->
     ub = pets_geometry(orientation)[0]
     volume = 1.0 / abs(float(np.linalg.det(orientation.ub)))
     names = ("length_a     ", "length_b     ", "length_c     ", "angle_alpha  ", "angle_beta   ", "angle_gamma  ")
-    lines = ["data_pets", *[f"_cell_{n}{v:10.5f}" for n, v in zip(names, cell.parameters, strict=True)], f"_cell_volume       {volume:12.5f}"]
-    lines.append(f"_diffrn_radiation_wavelength {wavelength_angstrom(energy_kev=orientation.microscope.beam.energy_kev):.5f}")
+    lines = [
+        "data_pets",
+        *[f"_cell_{n}{v:10.5f}" for n, v in zip(names, cell.parameters, strict=True)],
+        f"_cell_volume       {volume:12.5f}",
+    ]
+    lines.append(
+        f"_diffrn_radiation_wavelength {wavelength_angstrom(energy_kev=orientation.microscope.beam.energy_kev):.5f}"
+    )
     lines += [f"_diffrn_orient_matrix_UB_{i + 1}{j + 1} {ub[i, j]:8.5f}" for i in range(3) for j in range(3)]
-    lines += ["_diffrn_pets_omega  0.00000", "", "_diffrn_measurement_details", ";", f"data collection geometry: {mode}"]
+    lines += [
+        "_diffrn_pets_omega  0.00000",
+        "",
+        "_diffrn_measurement_details",
+        ";",
+        f"data collection geometry: {mode}",
+    ]
     lines += [f"dstarmax:  {g_max:.3f}", f"RC width:  {width:.5f}", "mosaicity:  0.000"]
     omega = (-orientation.microscope.projection.tilt_axis_deg) % 360.0
     return [*lines, f"rotation axis position:  {omega:.3f}", ";", ""]
@@ -250,7 +280,12 @@ _MODES = {"precession": "precession", "continuous": "continuous rotation", "stil
 
 
 def dynamical_cif_pets(
-    *, orientation: Orientation, reflections: Reflections, mode: str = "precession", r_s_g_max: float | None = 0.9, g_max_per_angstrom: float | None = None
+    *,
+    orientation: Orientation,
+    reflections: Reflections,
+    mode: str = "precession",
+    r_s_g_max: float | None = 0.9,
+    g_max_per_angstrom: float | None = None,
 ) -> str:
     """Text of the dynamical file: all reflections, frame by frame, with |s| ≤ ``r_s_g_max`` times |g| φ (None: all)."""
     r = reflections
@@ -268,13 +303,17 @@ def dynamical_cif_pets(
     return "\n".join(lines) + "\n"
 
 
-def kinematical_cif_pets(*, orientation: Orientation, merged: MergedReflections, reflections: Reflections, mode: str = "precession") -> str:
+def kinematical_cif_pets(
+    *, orientation: Orientation, merged: MergedReflections, reflections: Reflections, mode: str = "precession"
+) -> str:
     """Text of the kinematical file: one line for each merged reflection; the zone is the frame nearest to its middle."""
     r = reflections
     frames = np.flatnonzero(orientation.indexed)
     best = np.ones(len(merged.hkl), dtype=np.int64)
     nearest: dict[tuple[int, ...], tuple[float, int]] = {}
-    for h, s, f in zip(map(tuple, r.hkl.tolist()), np.abs(r.excitation_error_per_angstrom).tolist(), r.frame.tolist(), strict=True):
+    for h, s, f in zip(
+        map(tuple, r.hkl.tolist()), np.abs(r.excitation_error_per_angstrom).tolist(), r.frame.tolist(), strict=True
+    ):
         if h not in nearest or s < nearest[h][0]:
             nearest[h] = (s, f)
     position = {int(f): n + 1 for n, f in enumerate(frames)}

@@ -66,7 +66,9 @@ def parse_shelx(text: str, *, source: object = "text") -> HklFile:
     if not rows:
         raise InputError(f"{source}: no reflections")
     table = np.array(rows, dtype=np.float64)
-    return HklFile(hkl=table[:, :3].astype(np.int64), intensity=table[:, 3], sigma=table[:, 4], batch=table[:, 5].astype(np.int64))
+    return HklFile(
+        hkl=table[:, :3].astype(np.int64), intensity=table[:, 3], sigma=table[:, 4], batch=table[:, 5].astype(np.int64)
+    )
 
 
 def _row(line: str) -> tuple[int, int, int, float, float, int] | None:

@@ -39,7 +39,9 @@ def density_transform(*, points: Floats, weight: Floats, g_limit: float, grid: i
     return np.asarray(np.abs(fft.rfftn(cube)) / max(float(weight[inside].sum()), 1e-9))
 
 
-def lattice_contrast(*, points: Floats, weight: Floats, g_limit: float, grid: int, shortest_angstrom: float = 2.4) -> float:
+def lattice_contrast(
+    *, points: Floats, weight: Floats, g_limit: float, grid: int, shortest_angstrom: float = 2.4
+) -> float:
     """Mean square of the 40 strongest values of the transform away from its origin."""
     value = density_transform(points=points, weight=weight, g_limit=g_limit, grid=grid)
     n = np.fft.fftfreq(grid, 1.0 / grid)
@@ -77,7 +79,9 @@ def find_tilt_axis(
     coarse = np.concatenate([start_deg + offsets, start_deg + 180.0 + offsets])
     scores = np.array([contrast(a, 64) for a in coarse])
     if scores.max() < 2.0 * np.median(scores):
-        rest = np.concatenate([np.arange(start_deg + reach_deg, start_deg + 180 - reach_deg, 2.0) + s for s in (0, 180)])
+        rest = np.concatenate(
+            [np.arange(start_deg + reach_deg, start_deg + 180 - reach_deg, 2.0) + s for s in (0, 180)]
+        )
         coarse = np.concatenate([coarse, rest])
         scores = np.concatenate([scores, [contrast(a, 64) for a in rest]])
     best = float(coarse[int(np.argmax(scores))])
@@ -87,7 +91,9 @@ def find_tilt_axis(
         values = np.array([contrast(a, 96) for a in near])
         best = float(near[int(np.argmax(values))])
     return AxisSearch(
-        tilt_axis_deg=best % 360.0, trials=np.concatenate(trials), contrast_ratio=float(scores.max() / np.median(scores))
+        tilt_axis_deg=best % 360.0,
+        trials=np.concatenate(trials),
+        contrast_ratio=float(scores.max() / np.median(scores)),
     )
 
 

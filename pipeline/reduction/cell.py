@@ -78,7 +78,13 @@ def indexed(*, direct: Floats, points: Floats, tolerance: float = 0.25) -> NDArr
 
 
 def find_cell(
-    *, points: Floats, weight: Floats, g_limit: float = 1.0, grid: int = 128, longest_angstrom: float = 30.0, shortest_angstrom: float = 2.2
+    *,
+    points: Floats,
+    weight: Floats,
+    g_limit: float = 1.0,
+    grid: int = 128,
+    longest_angstrom: float = 30.0,
+    shortest_angstrom: float = 2.2,
 ) -> FoundLattice:
     """Primitive lattice of ``points`` (n, 3) at tilt 0 in Å⁻¹; the smallest cell that indexes nearly as many as the best."""
     inside = np.linalg.norm(points, axis=1) < g_limit
@@ -87,7 +93,9 @@ def find_cell(
         raise ReductionError(f"no lattice: only {len(used)} spots below {g_limit:.2f} Å⁻¹, at least 30 are needed")
     start = _maxima(points=used, weight=w, g_limit=g_limit, grid=grid, number=80, shortest=shortest_angstrom)
     if len(start) < 3:
-        raise ReductionError(f"no lattice: the transform of {len(used)} spots has fewer than three maxima up to {longest_angstrom} Å")
+        raise ReductionError(
+            f"no lattice: the transform of {len(used)} spots has fewer than three maxima up to {longest_angstrom} Å"
+        )
     t, score = refine_vectors(vectors=start, points=used, weight=w)
     length = np.linalg.norm(t, axis=1)
     keep = (score > 0.5 * score.max()) & (length > shortest_angstrom) & (length < longest_angstrom)
@@ -102,7 +110,9 @@ def find_cell(
             continue
         best.append((float(np.average(indexed(direct=triple, points=used), weights=w)), volume, triple))
     if not best:
-        raise ReductionError(f"no lattice: {len(t)} candidate vectors up to {longest_angstrom} Å span no cell ({len(used)} spots)")
+        raise ReductionError(
+            f"no lattice: {len(t)} candidate vectors up to {longest_angstrom} Å span no cell ({len(used)} spots)"
+        )
     top = max(b[0] for b in best)
     fraction, _, direct = min((b for b in best if b[0] > 0.9 * top), key=lambda b: (round(b[1] / 1.1**0.5, 0), -b[0]))
     return FoundLattice(direct=reduce_basis(direct), indexed_fraction=fraction, tried=len(best))

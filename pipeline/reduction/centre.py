@@ -48,7 +48,9 @@ def friedel_centre(
     candidates = candidates[np.hypot(*(candidates - np.array(start_px)).T) < reach_px]
     if len(candidates) == 0:
         return start_px[0], start_px[1], 0
-    counts = np.sum(np.hypot(*(candidates[:, None, :] - candidates[None, :, :]).transpose(2, 0, 1)) < tolerance_px, axis=1)
+    counts = np.sum(
+        np.hypot(*(candidates[:, None, :] - candidates[None, :, :]).transpose(2, 0, 1)) < tolerance_px, axis=1
+    )
     best = candidates[int(np.argmax(counts))]
     near = candidates[np.hypot(*(candidates - best).T) < tolerance_px]
     return float(near[:, 0].mean()), float(near[:, 1].mean()), len(near)

@@ -21,8 +21,13 @@ def centring_allows(hkl: Ints, centring: str) -> Bools:
     """Lattice absences of P, A, B, C, I, F, R (obverse)."""
     h, k, l = (hkl[:, i] for i in range(3))  # noqa: E741
     rules = {
-        "P": np.ones(len(hkl), dtype=bool), "A": (k + l) % 2 == 0, "B": (h + l) % 2 == 0, "C": (h + k) % 2 == 0,
-        "I": (h + k + l) % 2 == 0, "F": ((h + k) % 2 == 0) & ((k + l) % 2 == 0), "R": (-h + k + l) % 3 == 0,
+        "P": np.ones(len(hkl), dtype=bool),
+        "A": (k + l) % 2 == 0,
+        "B": (h + l) % 2 == 0,
+        "C": (h + k) % 2 == 0,
+        "I": (h + k + l) % 2 == 0,
+        "F": ((h + k) % 2 == 0) & ((k + l) % 2 == 0),
+        "R": (-h + k + l) % 3 == 0,
     }
     return np.asarray(rules[centring])
 
@@ -30,7 +35,7 @@ def centring_allows(hkl: Ints, centring: str) -> Bools:
 def lattice_points(*, ub: Floats, centring: str, g_max_per_angstrom: float) -> Ints:
     """All hkl that the centring allows up to g_max, without 000."""
     hkl = miller_indices(reciprocal=ub, g_max_per_angstrom=g_max_per_angstrom)
-    return hkl[centring_allows(hkl, centring) & np.any(hkl != 0, axis=1)]
+    return np.asarray(hkl[centring_allows(hkl, centring) & np.any(hkl != 0, axis=1)])
 
 
 def points_at_zero_tilt(*, peaks: Peaks, geometry: Geometry) -> Floats:
@@ -38,7 +43,7 @@ def points_at_zero_tilt(*, peaks: Peaks, geometry: Geometry) -> Floats:
     pixels = np.stack([peaks.fast_px, peaks.slow_px], axis=1)
     g_xy = g_from_pixels(pixels=pixels, microscope=geometry.microscope, centre_px=geometry.centre_px[peaks.frame])
     g = on_ewald_sphere(g_xy=g_xy, energy_kev=geometry.microscope.beam.energy_kev)
-    return np.einsum("nji,nj->ni", geometry.rotation[peaks.frame], g)
+    return np.asarray(np.einsum("nji,nj->ni", geometry.rotation[peaks.frame], g))
 
 
 def index_in_space(*, points: Floats, ub: Floats, tolerance: float = 0.3) -> tuple[Ints, Bools]:
@@ -50,7 +55,13 @@ def index_in_space(*, points: Floats, ub: Floats, tolerance: float = 0.3) -> tup
 
 
 def index_on_frames(
-    *, peaks: Peaks, geometry: Geometry, sweep: Sweep, centring: str, g_max_per_angstrom: float, width_per_angstrom: float,
+    *,
+    peaks: Peaks,
+    geometry: Geometry,
+    sweep: Sweep,
+    centring: str,
+    g_max_per_angstrom: float,
+    width_per_angstrom: float,
     tolerance_px: float,
 ) -> tuple[Ints, Bools]:
     """Nearest predicted reflection of each spot, where one lies within ``tolerance_px``.
@@ -72,8 +83,8 @@ def index_on_frames(
             continue
         xy = pixels_from_g(g_xy=g[near, :2], microscope=geometry.microscope, centre_px=geometry.centre_px[f])
         spots = np.stack([peaks.fast_px[own], peaks.slow_px[own]], axis=1)
-        distance, which = cKDTree(xy).query(spots, k=min(3, len(near)))
-        distance, which = np.atleast_2d(distance.T).T, np.atleast_2d(which.T).T
+        found = cKDTree(xy).query(spots, k=min(3, len(near)))
+        distance, which = (np.asarray(column).reshape(len(spots), -1) for column in found)
         off = np.abs(s[near])[which] / (half[near][which] + width_per_angstrom)
         cost = np.where(distance < tolerance_px, (distance / tolerance_px) ** 2 + off**2, np.inf)
         best = np.argmin(cost, axis=1)

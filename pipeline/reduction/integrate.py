@@ -82,7 +82,9 @@ def profile_sums(
     return _learn(net, bad, fast_px, slow_px, total, 2 * reach_px * OVERSAMPLING + 1)  # type: ignore[no-any-return]
 
 
-def make_profile(*, value: Floats, weight: Floats, fit_share: float = 0.88, sum_share: float = 0.93, largest_px: float = 5.0) -> SpotProfile:
+def make_profile(
+    *, value: Floats, weight: Floats, fit_share: float = 0.88, sum_share: float = 0.93, largest_px: float = 5.0
+) -> SpotProfile:
     """Normalised profile; radii of fit and sum hold the given shares of it, within 1.75 px and ``largest_px``."""
     grid = np.where(weight > 0, value / np.maximum(weight, 1e-12), 0.0)
     offset = (np.arange(len(grid)) - (len(grid) - 1) // 2) / OVERSAMPLING
@@ -104,7 +106,10 @@ def make_profile(*, value: Floats, weight: Floats, fit_share: float = 0.88, sum_
 
     sum_radius = holding(sum_share)
     return SpotProfile(
-        grid=shape, reach_px=int(reach), fit_radius_px=holding(fit_share), sum_radius_px=sum_radius,
+        grid=shape,
+        reach_px=int(reach),
+        fit_radius_px=holding(fit_share),
+        sum_radius_px=sum_radius,
         inside=float(shape[radius <= sum_radius].sum()) / OVERSAMPLING**2,
     )
 
@@ -166,7 +171,7 @@ def _ring(net, model, background, bad, owner, x, y, inner, gain):  # type: ignor
 
 
 @njit(cache=True)
-def _integrate(net, background, bad, xs, ys, grid, reach, fit_radius, sum_radius, inside, gain, passes):  # type: ignore[no-untyped-def]
+def _integrate(net, background, bad, xs, ys, grid, reach, fit_radius, sum_radius, inside, gain, passes):  # type: ignore[no-untyped-def]  # noqa: C901
     rows, columns = net.shape
     n_spots = xs.shape[0]
     core = int(np.ceil(max(fit_radius, sum_radius))) + 1
@@ -179,7 +184,7 @@ def _integrate(net, background, bad, xs, ys, grid, reach, fit_radius, sum_radius
     shift = np.zeros(n_spots)
     variance_fit = np.ones(n_spots)
     variance_sum = np.ones(n_spots)
-    for step in range(passes):
+    for _ in range(passes):
         for n in range(n_spots):
             if status[n] == 1:
                 continue
@@ -255,13 +260,32 @@ class FrameIntensities:
 
 
 def integrate_frame(
-    *, net: NDArray[np.float32], background: NDArray[np.float32], bad: Bools, fast_px: Floats, slow_px: Floats,
-    profile: SpotProfile, gain: float, sum_above: float = 25.0, profile_error: float = 0.01, learn_above: float = 40.0,
+    *,
+    net: NDArray[np.float32],
+    background: NDArray[np.float32],
+    bad: Bools,
+    fast_px: Floats,
+    slow_px: Floats,
+    profile: SpotProfile,
+    gain: float,
+    sum_above: float = 25.0,
+    profile_error: float = 0.01,
+    learn_above: float = 40.0,
 ) -> FrameIntensities:
     """Profile-fitted intensities, replaced by sums where the signal exceeds ``sum_above`` sigma."""
     fitted, v_fit, summed, v_sum, status, shift, model, drawn = _integrate(
-        net, background, bad, fast_px, slow_px, profile.grid, profile.reach_px, profile.fit_radius_px, profile.sum_radius_px,
-        profile.inside, gain, 4,
+        net,
+        background,
+        bad,
+        fast_px,
+        slow_px,
+        profile.grid,
+        profile.reach_px,
+        profile.fit_radius_px,
+        profile.sum_radius_px,
+        profile.inside,
+        gain,
+        4,
     )
     strong = summed > sum_above * np.sqrt(v_sum)
     intensity = np.where(strong, summed, fitted)
@@ -274,8 +298,15 @@ def integrate_frame(
         for cut, n in zip(cuts, chosen, strict=True):
             x0, y0 = np.rint(fast_px[n]) - profile.reach_px - 1, np.rint(slow_px[n]) - profile.reach_px - 1
             v, w = _learn(
-                cut, np.isnan(cut), np.array([fast_px[n] - x0]), np.array([slow_px[n] - y0]), np.array([summed[n]]), size
+                cut,
+                np.isnan(cut),
+                np.array([fast_px[n] - x0]),
+                np.array([slow_px[n] - y0]),
+                np.array([summed[n]]),
+                size,
             )
             value += v
             weight += w
-    return FrameIntensities(intensity=intensity, sigma=sigma, usable=status == 0, fitted=fitted, summed=summed, learned=(value, weight))
+    return FrameIntensities(
+        intensity=intensity, sigma=sigma, usable=status == 0, fitted=fitted, summed=summed, learned=(value, weight)
+    )

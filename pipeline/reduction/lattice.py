@@ -36,16 +36,29 @@ def spot_sigma_px(peaks: Peaks, floor_px: float = 0.05, spot_px: float = 1.0) ->
     return np.asarray(np.hypot(floor_px, spot_px * peaks.sigma / np.maximum(peaks.intensity, peaks.sigma)))
 
 
-def _fit(peaks: Peaks, geometry: Geometry, hkl: Ints, good: NDArray[np.bool_], rotations: Ints | None, **more: object) -> GeometryFit:
+def _fit(
+    peaks: Peaks, geometry: Geometry, hkl: Ints, good: NDArray[np.bool_], rotations: Ints | None, **more: object
+) -> GeometryFit:
     pixels = np.stack([peaks.fast_px, peaks.slow_px], axis=1)
     return refine_geometry(
-        geometry=geometry, hkl=hkl[good], frame=peaks.frame[good], observed_px=pixels[good],
-        sigma_px=spot_sigma_px(peaks)[good], rotations=rotations, **more,  # type: ignore[arg-type]
+        geometry=geometry,
+        hkl=hkl[good],
+        frame=peaks.frame[good],
+        observed_px=pixels[good],
+        sigma_px=spot_sigma_px(peaks)[good],
+        rotations=rotations,
+        **more,  # type: ignore[arg-type]
     )
 
 
 def refine_primitive(
-    *, peaks: Peaks, geometry: Geometry, sweep: Sweep, px_per_angstrom: float, g_max_per_angstrom: float, width_per_angstrom: float
+    *,
+    peaks: Peaks,
+    geometry: Geometry,
+    sweep: Sweep,
+    px_per_angstrom: float,
+    g_max_per_angstrom: float,
+    width_per_angstrom: float,
 ) -> tuple[Geometry, Ints, NDArray[np.bool_], GeometryFit]:
     """Index and refine in turn, from the low angles outwards, without any symmetry."""
     now = geometry
@@ -57,32 +70,43 @@ def refine_primitive(
         now = fit.geometry
         tolerance = min(max(4.0 * fit.rms_px, 1.5), 0.4 * float(np.linalg.norm(now.ub, axis=0).min()) * px_per_angstrom)
         hkl, good = index_on_frames(
-            peaks=peaks, geometry=now, sweep=sweep, centring="P", g_max_per_angstrom=limit,
-            width_per_angstrom=width_per_angstrom, tolerance_px=tolerance,
+            peaks=peaks,
+            geometry=now,
+            sweep=sweep,
+            centring="P",
+            g_max_per_angstrom=limit,
+            width_per_angstrom=width_per_angstrom,
+            tolerance_px=tolerance,
         )
         fit = _fit(peaks, now, hkl, good, None, cycles=4)
     return fit.geometry, hkl, good, fit
 
 
 def choose_symmetry(
-    *, peaks: Peaks, geometry: Geometry, hkl: Ints, good: NDArray[np.bool_], tolerance: float = 0.03, worse: float = 1.06
+    *,
+    peaks: Peaks,
+    geometry: Geometry,
+    hkl: Ints,
+    good: NDArray[np.bool_],
+    tolerance: float = 0.03,
+    worse: float = 1.06,
 ) -> Indexed:
     """Highest lattice symmetry whose constrained fit is not significantly worse than the free one.
 
     A distorted pattern breaks the metric before the ellipse is refined, so the metric alone cannot decide; with the
     constraint the ellipse is well determined, and the residual says whether it explains the spots.
     """
-    direct = np.linalg.inv(geometry.ub)
+    direct: Floats = np.asarray(np.linalg.inv(geometry.ub), dtype=np.float64)
     basis = reduce_basis(direct)
     to_reduced = np.rint(basis @ geometry.ub).astype(np.int64)
     hkl = hkl @ to_reduced.T
-    geometry = replace(geometry, ub=np.linalg.inv(basis))
+    geometry = replace(geometry, ub=np.asarray(np.linalg.inv(basis), dtype=np.float64))
     free = _fit(peaks, geometry, hkl, good, None)
     lines: list[str] = []
     for symmetry in lattice_symmetries(direct=basis, tolerance=tolerance):
         t = symmetry.transform
         changed = hkl @ t.T
-        start = replace(geometry, ub=np.linalg.inv(t @ basis))
+        start = replace(geometry, ub=np.asarray(np.linalg.inv(t @ basis), dtype=np.float64))
         rotations = point_rotations(symmetry.hall, friedel=True)
         fit = _fit(peaks, start, changed, good, rotations)
         lines.append(
@@ -90,12 +114,21 @@ def choose_symmetry(
             f"against {free.rms_px:.3f} px without constraint"
         )
         if fit.rms_px < worse * free.rms_px + 0.005 or symmetry.order == 1:
-            return Indexed(geometry=fit.geometry, hkl=changed, good=good, rms_px=fit.rms_px, symmetry=symmetry, tried=tuple(lines))
+            return Indexed(
+                geometry=fit.geometry, hkl=changed, good=good, rms_px=fit.rms_px, symmetry=symmetry, tried=tuple(lines)
+            )
     raise AssertionError("the triclinic lattice is always among the candidates")
 
 
 def refine_indexed(
-    *, peaks: Peaks, found: Indexed, sweep: Sweep, px_per_angstrom: float, g_max_per_angstrom: float, width_per_angstrom: float, rounds: int = 2
+    *,
+    peaks: Peaks,
+    found: Indexed,
+    sweep: Sweep,
+    px_per_angstrom: float,
+    g_max_per_angstrom: float,
+    width_per_angstrom: float,
+    rounds: int = 2,
 ) -> Indexed:
     """Index again with the conventional lattice and refine under its constraint."""
     now = found
@@ -103,8 +136,12 @@ def refine_indexed(
     for _ in range(rounds):
         spacing = float(np.linalg.norm(now.geometry.ub, axis=0).min()) * px_per_angstrom
         hkl, good = index_on_frames(
-            peaks=peaks, geometry=now.geometry, sweep=sweep, centring=now.symmetry.centring,
-            g_max_per_angstrom=g_max_per_angstrom, width_per_angstrom=width_per_angstrom,
+            peaks=peaks,
+            geometry=now.geometry,
+            sweep=sweep,
+            centring=now.symmetry.centring,
+            g_max_per_angstrom=g_max_per_angstrom,
+            width_per_angstrom=width_per_angstrom,
             tolerance_px=min(max(5.0 * now.rms_px, 1.0), 0.4 * spacing),
         )
         fit = _fit(peaks, now.geometry, hkl, good, rotations)

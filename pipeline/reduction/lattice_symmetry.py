@@ -17,7 +17,15 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-_SYSTEM = {1: "triclinic", 2: "monoclinic", 4: "orthorhombic", 6: "rhombohedral", 8: "tetragonal", 12: "hexagonal", 24: "cubic"}
+_SYSTEM = {
+    1: "triclinic",
+    2: "monoclinic",
+    4: "orthorhombic",
+    6: "rhombohedral",
+    8: "tetragonal",
+    12: "hexagonal",
+    24: "cubic",
+}
 _HALL = {1: "-P 1", 2: "-P 2y", 4: "-P 2 2", 6: '-P 3 2"', 8: "-P 4 2", 12: "-P 6 2", 24: "-P 4 2 3"}
 
 
@@ -104,8 +112,12 @@ def lattice_symmetries(*, direct: Floats, tolerance: float = 0.03) -> list[Latti
         if transform is not None:
             found.append(
                 LatticeSymmetry(
-                    system=_SYSTEM[len(group)], hall=_HALL[len(group)], centring=centring(transform), transform=transform,
-                    strain=strain, order=len(group),
+                    system=_SYSTEM[len(group)],
+                    hall=_HALL[len(group)],
+                    centring=centring(transform),
+                    transform=transform,
+                    strain=strain,
+                    order=len(group),
                 )
             )
     return sorted((s for s in found if s.centring), key=lambda s: (-s.order, s.strain))
@@ -113,7 +125,7 @@ def lattice_symmetries(*, direct: Floats, tolerance: float = 0.03) -> list[Latti
 
 def _steps() -> Ints:
     u = np.stack(np.meshgrid(*[np.arange(-3, 4)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
-    return u[np.any(u != 0, axis=1)]
+    return np.asarray(u[np.any(u != 0, axis=1)])
 
 
 def _shortest(vectors: Ints, metric: Floats) -> Ints:
@@ -122,13 +134,13 @@ def _shortest(vectors: Ints, metric: Floats) -> Ints:
     order = np.lexsort((-vectors[:, 2], -vectors[:, 1], -vectors[:, 0], np.round(length, 6)))
     vectors = vectors[order]
     first = np.array([v[np.flatnonzero(v)[0]] > 0 for v in vectors], dtype=bool)
-    return vectors[first]
+    return np.asarray(vectors[first])
 
 
 def _axis(w: Ints, metric: Floats) -> Ints:
     """Shortest lattice vector along the rotation axis of W (acting on rows: u' = u W)."""
     u = _steps()
-    return _shortest(u[np.all(u @ w == u, axis=1)], metric)[0]
+    return np.asarray(_shortest(u[np.all(u @ w == u, axis=1)], metric)[0])
 
 
 def _order_of(w: Ints) -> int:
@@ -168,7 +180,9 @@ def conventional_axes(*, group: Ints, metric: Floats) -> Ints | None:
 def _uniaxial(group: Ints, orders: Ints, main: int, metric: Floats) -> Ints | None:
     w_main = group[orders == main][0]
     c = _axis(w_main, metric)
-    flat = [v for v in (_axis(w, metric) for w in group[orders == 2]) if abs(v @ metric @ c) < 1e-6 * float(c @ metric @ c)]
+    flat = [
+        v for v in (_axis(w, metric) for w in group[orders == 2]) if abs(v @ metric @ c) < 1e-6 * float(c @ metric @ c)
+    ]
     if not flat:
         return None
     a = min(flat, key=lambda v: float(v @ metric @ v))
@@ -209,7 +223,12 @@ def centring(transform: Ints) -> str:
     fract = np.unique(np.rint((u @ np.linalg.inv(transform) % 1.0) * 12).astype(int) % 12, axis=0)
     points = {tuple(int(v) for v in p) for p in fract} - {(0, 0, 0)}
     known = {
-        "I": {(6, 6, 6)}, "A": {(0, 6, 6)}, "B": {(6, 0, 6)}, "C": {(6, 6, 0)},
-        "F": {(0, 6, 6), (6, 0, 6), (6, 6, 0)}, "R": {(8, 4, 4), (4, 8, 8)}, "r": {(4, 8, 4), (8, 4, 8)},
+        "I": {(6, 6, 6)},
+        "A": {(0, 6, 6)},
+        "B": {(6, 0, 6)},
+        "C": {(6, 6, 0)},
+        "F": {(0, 6, 6), (6, 0, 6), (6, 6, 0)},
+        "R": {(8, 4, 4), (4, 8, 8)},
+        "r": {(4, 8, 4), (8, 4, 8)},
     }
     return next((name for name, wanted in known.items() if points == wanted), "")

@@ -22,8 +22,20 @@ _SUBGROUPS: dict[str, tuple[str, ...]] = {
     "triclinic": ("-P 1",),
 }
 _ORDER = {
-    "-P 4 2 3": 48, "-P 2 2 3": 24, "-P 6 2": 24, "-P 4 2": 16, "-P 6": 12, '-P 3 2"': 12, "-P 3 2": 12, "-P 4": 8, "-P 2 2": 8,
-    "-P 3": 6, "-P 2y": 4, "-P 2": 4, "-P 2x": 4, "-P 1": 2,
+    "-P 4 2 3": 48,
+    "-P 2 2 3": 24,
+    "-P 6 2": 24,
+    "-P 4 2": 16,
+    "-P 6": 12,
+    '-P 3 2"': 12,
+    "-P 3 2": 12,
+    "-P 4": 8,
+    "-P 2 2": 8,
+    "-P 3": 6,
+    "-P 2y": 4,
+    "-P 2": 4,
+    "-P 2x": 4,
+    "-P 1": 2,
 }
 
 
@@ -39,7 +51,9 @@ class LaueEvidence:
         return f"Laue class {self.hall} chosen by R_int: {rows}"
 
 
-def laue_evidence(*, hkl: Ints, intensity: Floats, sigma: Floats, system: str, slack: float = 1.35, floor_percent: float = 4.0) -> LaueEvidence:
+def laue_evidence(
+    *, hkl: Ints, intensity: Floats, sigma: Floats, system: str, slack: float = 1.35, floor_percent: float = 4.0
+) -> LaueEvidence:
     """Highest class whose R_int on observed reflections is not much above the best of the smaller classes.
 
     A wrong class averages reflections that have nothing in common, which raises R_int to tens of percent; multiple

@@ -8,6 +8,7 @@ R_int = Σ |I − ⟨I⟩| / Σ I over reflections with at least two equivalents
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +34,13 @@ class FrameMerged:
 
 
 def merge_frames(
-    *, observations: Observations, share: Floats, swept: Floats, relative_error: float = 0.05, reject: float = 5.0, least_swept: float = 0.4
+    *,
+    observations: Observations,
+    share: Floats,
+    swept: Floats,
+    relative_error: float = 0.05,
+    reject: float = 5.0,
+    least_swept: float = 0.4,
 ) -> FrameMerged:
     """Average over frames. share: (n,) model per unit F² (scale × relrod); swept: (n,) part of the curve in the exposure.
 
@@ -66,7 +73,11 @@ def merge_frames(
     sigma = np.sqrt(1.0 / np.maximum(below, 1e-30)) * np.sqrt(np.where(frames > 1, np.maximum(chi2, 1.0), 1.0))
     good = (most >= least_swept) & (frames > 0) & (below > 0)
     return FrameMerged(
-        hkl=unique[good], intensity=f2[good], sigma=sigma[good], frames=frames[good], rejected=int(np.count_nonzero(~keep))
+        hkl=unique[good],
+        intensity=f2[good],
+        sigma=sigma[good],
+        frames=frames[good],
+        rejected=int(np.count_nonzero(~keep)),
     )
 
 
@@ -85,7 +96,9 @@ def r_int(*, hkl: Ints, intensity: Floats, sigma: Floats, hall: str, cut: float 
     return value, int(np.count_nonzero(use))
 
 
-def merge_equivalents(*, frames: FrameMerged, hall: str, centring: str, ub: Floats, g_max_per_angstrom: float, reject: float = 4.0) -> MergedReflections:
+def merge_equivalents(
+    *, frames: FrameMerged, hall: str, centring: str, ub: Floats, g_max_per_angstrom: float, reject: float = 4.0
+) -> MergedReflections:
     """Average over the Laue class ``hall``; sigma is the larger of the propagated and the observed one."""
     representative = asymmetric_hkl(frames.hkl, hall, friedel=True)
     unique, group = np.unique(representative, axis=0, return_inverse=True)
@@ -111,29 +124,46 @@ def merge_equivalents(*, frames: FrameMerged, hall: str, centring: str, ub: Floa
     value, _ = r_int(hkl=frames.hkl[keep], intensity=frames.intensity[keep], sigma=frames.sigma[keep], hall=hall)
     possible = unique_count(hall=hall, centring=centring, ub=ub, g_max_per_angstrom=g_max_per_angstrom)
     return MergedReflections(
-        hkl=unique, intensity=mean, sigma=sigma, multiplicity=number.astype(np.int64), hall=hall, r_int_percent=value,
-        completeness_percent=100.0 * n / max(possible, 1), redundancy=float(len(frames.hkl) / max(n, 1)),
+        hkl=unique,
+        intensity=mean,
+        sigma=sigma,
+        multiplicity=number.astype(np.int64),
+        hall=hall,
+        r_int_percent=value,
+        completeness_percent=100.0 * n / max(possible, 1),
+        redundancy=float(len(frames.hkl) / max(n, 1)),
         g_max_per_angstrom=g_max_per_angstrom,
     )
 
 
-def unmerged(reflections: Reflections, *, ub: Floats | None = None, centring: str = "P", g_max_per_angstrom: float | None = None) -> MergedReflections:
+def unmerged(
+    reflections: Reflections, *, ub: Floats | None = None, centring: str = "P", g_max_per_angstrom: float | None = None
+) -> MergedReflections:
     """One entry for each hkl, averaged over frames only (hall '-P 1'), for refinement on non-averaged data.
 
     Completeness and the limit in |g| need ``ub``; they are NaN without it.
     """
     if reflections.partiality is None:
         raise ValueError("unmerged: these reflections carry no partiality; reduce the frames again")
-    frames = merge_frames(observations=as_observations(reflections), share=reflections.partiality * reflections.frame_scale[reflections.frame],
-                          swept=reflections.swept_fraction)
+    frames = merge_frames(
+        observations=as_observations(reflections),
+        share=reflections.partiality * reflections.frame_scale[reflections.frame],
+        swept=reflections.swept_fraction,
+    )
     value, _ = r_int(hkl=frames.hkl, intensity=frames.intensity, sigma=frames.sigma, hall="-P 1")
     n, limit, completeness = len(frames.hkl), float("nan"), float("nan")
     if ub is not None:
         limit = g_max_per_angstrom or float(np.max(np.linalg.norm(frames.hkl @ ub.T, axis=1), initial=0.0))
         completeness = 100.0 * n / max(len(lattice_points(ub=ub, centring=centring, g_max_per_angstrom=limit)), 1)
     return MergedReflections(
-        hkl=frames.hkl, intensity=frames.intensity, sigma=frames.sigma, multiplicity=np.ones(n, dtype=np.int64), hall="-P 1",
-        r_int_percent=value, completeness_percent=completeness, redundancy=float(np.mean(frames.frames)) if n else 0.0,
+        hkl=frames.hkl,
+        intensity=frames.intensity,
+        sigma=frames.sigma,
+        multiplicity=np.ones(n, dtype=np.int64),
+        hall="-P 1",
+        r_int_percent=value,
+        completeness_percent=completeness,
+        redundancy=float(np.mean(frames.frames)) if n else 0.0,
         g_max_per_angstrom=limit,
     )
 
@@ -141,7 +171,9 @@ def unmerged(reflections: Reflections, *, ub: Floats | None = None, centring: st
 def as_observations(reflections: Reflections) -> Observations:
     """The integrated spots of :class:`Reflections` as the table that merging takes."""
     r = reflections
-    return Observations(hkl=r.hkl, frame=r.frame, intensity=r.intensity, sigma=r.sigma, fast_px=r.fast_px, slow_px=r.slow_px)
+    return Observations(
+        hkl=r.hkl, frame=r.frame, intensity=r.intensity, sigma=r.sigma, fast_px=r.fast_px, slow_px=r.slow_px
+    )
 
 
 def unique_count(*, hall: str, centring: str, ub: Floats, g_max_per_angstrom: float) -> int:
@@ -163,7 +195,9 @@ class Shell:
     mean_i_over_sigma: float
 
 
-def shells(*, frames: FrameMerged, hall: str, centring: str, ub: Floats, g_max_per_angstrom: float, number: int = 10) -> tuple[Shell, ...]:
+def shells(
+    *, frames: FrameMerged, hall: str, centring: str, ub: Floats, g_max_per_angstrom: float, number: int = 10
+) -> tuple[Shell, ...]:
     """Statistics in shells of equal reciprocal volume."""
     edges = g_max_per_angstrom * (np.arange(number + 1) / number) ** (1 / 3)
     g = np.linalg.norm(frames.hkl @ ub.T, axis=1)
@@ -171,16 +205,24 @@ def shells(*, frames: FrameMerged, hall: str, centring: str, ub: Floats, g_max_p
     unique = np.unique(asymmetric_hkl(every, hall, friedel=True), axis=0)
     g_unique = np.linalg.norm(unique @ ub.T, axis=1)
     rows = []
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in pairwise(edges.tolist()):
         own = (g > low) & (g <= high)
         possible = int(np.count_nonzero((g_unique > low) & (g_unique <= high)))
         measured = len(np.unique(asymmetric_hkl(frames.hkl[own], hall, friedel=True), axis=0)) if np.any(own) else 0
-        value = r_int(hkl=frames.hkl[own], intensity=frames.intensity[own], sigma=frames.sigma[own], hall=hall)[0] if np.any(own) else float("nan")
+        value = (
+            r_int(hkl=frames.hkl[own], intensity=frames.intensity[own], sigma=frames.sigma[own], hall=hall)[0]
+            if np.any(own)
+            else float("nan")
+        )
         rows.append(
             Shell(
-                g_low_per_angstrom=float(low), g_high_per_angstrom=float(high), reflections=measured,
-                completeness_percent=100.0 * measured / max(possible, 1), redundancy=float(np.count_nonzero(own)) / max(measured, 1),
-                r_int_percent=value, mean_i_over_sigma=float(np.mean(frames.intensity[own] / frames.sigma[own])) if np.any(own) else 0.0,
+                g_low_per_angstrom=float(low),
+                g_high_per_angstrom=float(high),
+                reflections=measured,
+                completeness_percent=100.0 * measured / max(possible, 1),
+                redundancy=float(np.count_nonzero(own)) / max(measured, 1),
+                r_int_percent=value,
+                mean_i_over_sigma=float(np.mean(frames.intensity[own] / frames.sigma[own])) if np.any(own) else 0.0,
             )
         )
     return tuple(rows)

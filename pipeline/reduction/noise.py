@@ -1,8 +1,8 @@
 """Counts are not electrons: the variance of a sum of pixels, estimated from the frames.
 
 One electron fires several neighbouring pixels, so a pixel alone looks Poissonian and a sum does not:
-var(Σ c) = gain · Σ c + psi · n_pixels, where gain = Σ over lags of the autocovariance of the background / its mean.
-(The linear model with two parameters is that of PETS2; the lag sum is the zero-frequency noise power.)
+var(Σ c) = gain · Σ c + psi · n_pixels. The gain comes from differences of neighbouring blocks of background.
+(The linear model with two parameters is that of PETS2.)
 """
 
 from __future__ import annotations
@@ -28,24 +28,39 @@ class NoiseModel:
         return np.asarray(self.gain * np.maximum(counts, 0.0) + self.psi * np.asarray(pixels, dtype=np.float64))
 
 
-def _frame_covariance(residual: Floats, good: NDArray[np.bool_], reach: int) -> float:
-    """Σ over lags |dx|, |dy| ≤ reach of the autocovariance, each lag over the pairs that are both good."""
-    masked = np.where(good, residual, 0.0)
-    total = 0.0
-    for dy in range(0, reach + 1):
-        for dx in range(-reach, reach + 1):
-            if dy == 0 and dx < 0:
-                continue
-            a, b = masked[dy:], masked[: masked.shape[0] - dy]
-            ga, gb = good[dy:], good[: good.shape[0] - dy]
-            if dx >= 0:
-                a, b, ga, gb = a[:, dx:], b[:, : b.shape[1] - dx], ga[:, dx:], gb[:, : gb.shape[1] - dx]
-            else:
-                a, b, ga, gb = a[:, :dx], b[:, -dx:], ga[:, :dx], gb[:, -dx:]
-            pairs = np.count_nonzero(ga & gb)
-            value = float(np.vdot(a, b)) / max(pairs, 1)
-            total += value if dy == 0 and dx == 0 else 2 * value
-    return total
+def _block_differences(residual: Floats, counts: Floats, good: NDArray[np.bool_], edge: int) -> tuple[Floats, Floats]:
+    """Differences of the sums of neighbouring blocks that are wholly good, and the mean of the counts of both."""
+    rows, columns = (n // edge * edge for n in residual.shape)
+
+    def blocks(a: NDArray[np.generic]) -> Floats:
+        cut = a[:rows, :columns].reshape(rows // edge, edge, columns // edge, edge)
+        return np.asarray(cut.sum(axis=(1, 3), dtype=np.float64))
+
+    full = blocks(good) == edge * edge
+    sums, level = blocks(residual), blocks(counts)
+    across, down = full[:, 1:] & full[:, :-1], full[1:] & full[:-1]
+    difference = np.concatenate([(sums[:, 1:] - sums[:, :-1])[across], (sums[1:] - sums[:-1])[down]])
+    mean = np.concatenate([0.5 * (level[:, 1:] + level[:, :-1])[across], 0.5 * (level[1:] + level[:-1])[down]])
+    return difference, mean
+
+
+def _gain_of_blocks(pairs: list[tuple[Floats, Floats]]) -> tuple[float, int]:
+    """Robust variance of differences over twice their mean (half of the interquartile range is 0.6745 sigma).
+
+    The smallest of three bands in the level: structure that the background model misses can only add to it.
+    """
+    difference = np.concatenate([p[0] for p in pairs])
+    mean = np.concatenate([p[1] for p in pairs])
+    use = mean > 1.0
+    if np.count_nonzero(use) < 600:
+        return float("nan"), 0
+    scaled = (difference / np.sqrt(2.0 * np.maximum(mean, 1e-9)))[use]
+    third = np.argsort(np.argsort(mean[use])) * 3 // np.count_nonzero(use)
+    values = []
+    for band in range(3):
+        low, high = np.quantile(scaled[third == band], [0.25, 0.75])
+        values.append(float((0.5 * (high - low) / 0.6745) ** 2))
+    return min(values), int(np.count_nonzero(use))
 
 
 def estimate_noise(
@@ -53,33 +68,25 @@ def estimate_noise(
     frames: NDArray[np.unsignedinteger],
     backgrounds: NDArray[np.float32],
     bad: NDArray[np.bool_],
-    reach: int = 2,
+    edges: tuple[int, int] = (3, 6),
     fallback_gain: float = 1.0,
 ) -> NoiseModel:
-    """Noise of a few frames; ``frames``, ``backgrounds``, ``bad``: (m, slow, fast), ``bad`` with spots marked too."""
-    means, covariances, weights = [], [], []
-    for image, model, mask in zip(frames, backgrounds, bad, strict=True):
-        residual = image.astype(np.float64) - model
-        good = ~mask
-        for low, high in _levels(model[good]):
-            band = good & (model >= low) & (model < high)
-            number = int(np.count_nonzero(band))
-            if number < 3000:
-                continue
-            centred = residual - float(residual[band].mean())
-            means.append(float(image[band].mean()))
-            covariances.append(_frame_covariance(centred, band, reach))
-            weights.append(number)
-    if not means or np.max(means) < 1e-3:
+    """Noise of a few frames; ``frames``, ``backgrounds``, ``bad``: (m, slow, fast), ``bad`` with spots marked too.
+
+    Blocks of two sizes: correlations that reach over the edge of a block are lost in proportion to 1 / size, so the two
+    extrapolate to the value for a large block, without the slow changes of the background that a large block would see.
+    """
+    gains, number = [], 0
+    for edge in edges:
+        pairs = []
+        for image, model, mask in zip(frames, backgrounds, bad, strict=True):
+            counts = image.astype(np.float64)
+            pairs.append(_block_differences(counts - model, counts, ~mask, edge))
+        gain, number = _gain_of_blocks(pairs)
+        gains.append(gain)
+    if not np.all(np.isfinite(gains)):
         return NoiseModel(gain=fallback_gain, psi=0.0, pixels=0)
-    mean, covariance, weight = np.array(means), np.array(covariances), np.array(weights, dtype=np.float64)
-    ratio = float(np.median(np.repeat(covariance / np.maximum(mean, 1e-3), np.maximum(weight / 3000, 1).astype(int))))
-    return NoiseModel(gain=float(np.clip(ratio, 0.3, 50.0)), psi=0.0, pixels=int(weight.sum()))
-
-
-def _levels(values: NDArray[np.float32]) -> list[tuple[float, float]]:
-    """Three bands of equal population in the background level."""
-    if values.size == 0:
-        return []
-    cuts = np.quantile(values, [0.0, 1 / 3, 2 / 3, 1.0])
-    return [(float(a), float(b) + 1e-6) for a, b in zip(cuts[:-1], cuts[1:], strict=True) if b > a]
+    small, large = gains
+    ratio = edges[1] / edges[0]
+    value = (ratio * large - small) / (ratio - 1.0)
+    return NoiseModel(gain=float(np.clip(max(value, small), 0.3, 50.0)), psi=0.0, pixels=number * edges[1] ** 2)

@@ -28,8 +28,12 @@ class Observations:
 def take(o: Observations, keep: NDArray[np.generic]) -> Observations:
     """Subset by mask or index."""
     return Observations(
-        hkl=o.hkl[keep], frame=o.frame[keep], intensity=o.intensity[keep], sigma=o.sigma[keep],
-        fast_px=o.fast_px[keep], slow_px=o.slow_px[keep],
+        hkl=o.hkl[keep],
+        frame=o.frame[keep],
+        intensity=o.intensity[keep],
+        sigma=o.sigma[keep],
+        fast_px=o.fast_px[keep],
+        slow_px=o.slow_px[keep],
     )
 
 

@@ -53,7 +53,16 @@ def _weights(sigma: Floats, model: Floats, observed: Floats, error: float) -> Fl
 
 
 def _frame_step(
-    *, o: Observations, model: Floats, slope: Floats, g: Floats, weight: Floats, frames: int, prior_deg: float, tilt: Floats, log_scale: Floats
+    *,
+    o: Observations,
+    model: Floats,
+    slope: Floats,
+    g: Floats,
+    weight: Floats,
+    frames: int,
+    prior_deg: float,
+    tilt: Floats,
+    log_scale: Floats,
 ) -> Floats:
     """Changes of log k and of the tilts about x and y, (frames, 3); tilts in radians."""
     jacobian = np.stack([model, -slope * g[:, 1], slope * g[:, 0]], axis=1)
@@ -108,7 +117,15 @@ def refine_tilts(
         weight = _weights(o.sigma, model, o.intensity, error)
         misfit = float(np.sum(weight * (o.intensity - model) ** 2) / len(model))
         change = _frame_step(
-            o=o, model=model, slope=slope, g=g, weight=weight, frames=frames, prior_deg=prior_deg, tilt=tilt, log_scale=log_scale
+            o=o,
+            model=model,
+            slope=slope,
+            g=g,
+            weight=weight,
+            frames=frames,
+            prior_deg=prior_deg,
+            tilt=tilt,
+            log_scale=log_scale,
         )
         limit = np.radians(0.15)
         log_scale = log_scale + np.clip(change[:, 0], -0.5, 0.5)
@@ -117,21 +134,29 @@ def refine_tilts(
         if float(np.sqrt(np.mean(np.degrees(change[:, 1:]) ** 2))) < 0.002 and cycle > 7:
             break
     return TiltFit(
-        rotation=turned(base, tilt), scale=np.exp(log_scale), diameter_angstrom=d, tilt_deg=np.degrees(tilt), misfit=misfit, cycles=cycle
+        rotation=turned(base, tilt),
+        scale=np.exp(log_scale),
+        diameter_angstrom=d,
+        tilt_deg=np.degrees(tilt),
+        misfit=misfit,
+        cycles=cycle,
     )
 
 
 def turned(rotation: Floats, tilt: Floats) -> Floats:
     """Each frame's rotation followed by a small turn (x, y in radians) in the laboratory."""
     turns = [
-        rotation_matrix(axis=[t[0], t[1], 0.0], angle_deg=float(np.degrees(np.hypot(*t)))) if np.any(t) else np.eye(3) for t in tilt
+        rotation_matrix(axis=[t[0], t[1], 0.0], angle_deg=float(np.degrees(np.hypot(*t)))) if np.any(t) else np.eye(3)
+        for t in tilt
     ]
     return np.asarray(np.stack(turns) @ rotation)
 
 
 def _settle(o: Observations, share: Floats, group: Ints, groups: int, error: float, f2: Floats | None) -> Floats:
     if f2 is None:
-        f2 = merged_intensity(intensity=o.intensity, model_share=share, weight=1 / o.sigma**2, group=group, groups=groups)
+        f2 = merged_intensity(
+            intensity=o.intensity, model_share=share, weight=1 / o.sigma**2, group=group, groups=groups
+        )
     for _ in range(3):
         weight = _weights(o.sigma, f2[group] * share, o.intensity, error)
         f2 = merged_intensity(intensity=o.intensity, model_share=share, weight=weight, group=group, groups=groups)
@@ -139,12 +164,23 @@ def _settle(o: Observations, share: Floats, group: Ints, groups: int, error: flo
 
 
 def _best_diameter(
-    o: Observations, s: Floats, half: Floats, log_scale: Floats, group: Ints, groups: int, error: float, start: float, sweep: Sweep, f2: Floats
+    o: Observations,
+    s: Floats,
+    half: Floats,
+    log_scale: Floats,
+    group: Ints,
+    groups: int,
+    error: float,
+    start: float,
+    sweep: Sweep,
+    f2: Floats,
 ) -> float:
     """Effective diameter that fits best, on a logarithmic grid with a parabola through its minimum."""
 
     def misfit(d: float) -> float:
-        share = exposure_average(s=s, half_sweep=half, diameter_angstrom=d, mode=sweep.mode) * np.exp(log_scale)[o.frame]
+        share = (
+            exposure_average(s=s, half_sweep=half, diameter_angstrom=d, mode=sweep.mode) * np.exp(log_scale)[o.frame]
+        )
         fitted = _settle(o, share, group, groups, error, f2)
         model = fitted[group] * share
         variance = o.sigma**2 + (error * model) ** 2

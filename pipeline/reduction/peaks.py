@@ -33,7 +33,7 @@ def _smooth(image, kernel):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _search(image, background, bad, kernel, gain, threshold, radius, minimum_counts):  # type: ignore[no-untyped-def]
+def _search(image, background, bad, kernel, gain, threshold, radius, minimum_counts):  # type: ignore[no-untyped-def]  # noqa: C901
     rows, columns = image.shape
     net = np.zeros((rows, columns), dtype=np.float32)
     for i in range(rows):
@@ -120,12 +120,21 @@ def find_peaks(
 ) -> Peaks:
     """Spots of one frame above ``threshold`` times the noise of the matched filter."""
     found = _search(
-        np.ascontiguousarray(image, dtype=np.float32), background, bad_pixels, gaussian_kernel(spot_sigma_px), gain,
-        threshold, radius_px, 3.0 * gain,
+        np.ascontiguousarray(image, dtype=np.float32),
+        background,
+        bad_pixels,
+        gaussian_kernel(spot_sigma_px),
+        gain,
+        threshold,
+        radius_px,
+        3.0 * gain,
     )
     return Peaks(
-        frame=np.full(len(found), frame, dtype=np.int64), fast_px=found[:, 0].copy(), slow_px=found[:, 1].copy(),
-        intensity=found[:, 2].copy(), sigma=found[:, 3].copy(),
+        frame=np.full(len(found), frame, dtype=np.int64),
+        fast_px=found[:, 0].copy(),
+        slow_px=found[:, 1].copy(),
+        intensity=found[:, 2].copy(),
+        sigma=found[:, 3].copy(),
     )
 
 
@@ -135,8 +144,10 @@ def join_peaks(lists: list[Peaks]) -> Peaks:
         none = np.zeros(0)
         return Peaks(frame=np.zeros(0, dtype=np.int64), fast_px=none, slow_px=none, intensity=none, sigma=none)
     return Peaks(
-        frame=np.concatenate([p.frame for p in lists]), fast_px=np.concatenate([p.fast_px for p in lists]),
-        slow_px=np.concatenate([p.slow_px for p in lists]), intensity=np.concatenate([p.intensity for p in lists]),
+        frame=np.concatenate([p.frame for p in lists]),
+        fast_px=np.concatenate([p.fast_px for p in lists]),
+        slow_px=np.concatenate([p.slow_px for p in lists]),
+        intensity=np.concatenate([p.intensity for p in lists]),
         sigma=np.concatenate([p.sigma for p in lists]),
     )
 
@@ -144,6 +155,9 @@ def join_peaks(lists: list[Peaks]) -> Peaks:
 def select_peaks(peaks: Peaks, keep: NDArray[np.generic]) -> Peaks:
     """Subset of a peak list by mask or index."""
     return Peaks(
-        frame=peaks.frame[keep], fast_px=peaks.fast_px[keep], slow_px=peaks.slow_px[keep],
-        intensity=peaks.intensity[keep], sigma=peaks.sigma[keep],
+        frame=peaks.frame[keep],
+        fast_px=peaks.fast_px[keep],
+        slow_px=peaks.slow_px[keep],
+        intensity=peaks.intensity[keep],
+        sigma=peaks.sigma[keep],
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 
 from pipeline.reduction.axis import AxisSearch, find_tilt_axis, sense_of_rotation, tilt_rotations
 from pipeline.reduction.background import frame_background
@@ -18,7 +19,7 @@ from pipeline.reduction.integrate import OVERSAMPLING, SpotProfile, integrate_fr
 from pipeline.reduction.lattice import Indexed, choose_symmetry, refine_indexed, refine_primitive
 from pipeline.reduction.laue import LaueEvidence, laue_evidence
 from pipeline.reduction.merge import FrameMerged, Shell, merge_equivalents, merge_frames, shells
-from pipeline.reduction.noise import NoiseModel, estimate_noise
+from pipeline.reduction.noise import NoiseModel
 from pipeline.reduction.observations import Observations, partialities
 from pipeline.reduction.orientation import TiltFit, refine_tilts
 from pipeline.reduction.predict import Sweep, excitation, swept_fraction
@@ -34,6 +35,8 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 Progress = Callable[[str, float], None]
+
+WIDTH = 0.012  # Å⁻¹ beyond the sweep in which spots are looked for before the relrod is known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -81,21 +84,30 @@ def _axis(dataset: Dataset, seen: Survey) -> tuple[AxisSearch, Floats, float]:
     weight = np.minimum(peaks.intensity / peaks.sigma / 10.0, 1.0)
     inside = length < limit
     found = find_tilt_axis(
-        g_lab=g[inside], frame=peaks.frame[inside], weight=weight[inside], alpha_deg=dataset.alpha_mid_deg,
-        start_deg=dataset.microscope.projection.tilt_axis_deg, g_limit=limit,
+        g_lab=g[inside],
+        frame=peaks.frame[inside],
+        weight=weight[inside],
+        alpha_deg=dataset.alpha_mid_deg,
+        start_deg=dataset.microscope.projection.tilt_axis_deg,
+        g_limit=limit,
     )
     return found, weight, limit
 
 
-def _first_geometry(dataset: Dataset, seen: Survey, axis: AxisSearch, weight: Floats, limit: float) -> tuple[Geometry, str]:
+def _first_geometry(
+    dataset: Dataset, seen: Survey, axis: AxisSearch, weight: Floats, limit: float
+) -> tuple[Geometry, str]:
     projection = replace(dataset.microscope.projection, tilt_axis_deg=axis.tilt_axis_deg)
     geometry = Geometry(
-        ub=np.eye(3), centre_px=seen.centre_px, turn=np.tile(np.eye(3), (len(dataset.counts), 1, 1)), alpha_deg=dataset.alpha_mid_deg,
+        ub=np.eye(3),
+        centre_px=seen.centre_px,
+        turn=np.tile(np.eye(3), (len(dataset.counts), 1, 1)),
+        alpha_deg=dataset.alpha_mid_deg,
         microscope=replace(dataset.microscope, projection=projection),
     )
     points = points_at_zero_tilt(peaks=seen.peaks, geometry=geometry)
     found = find_cell(points=points, weight=weight, g_limit=limit)
-    geometry = replace(geometry, ub=np.linalg.inv(found.direct))
+    geometry = replace(geometry, ub=np.asarray(np.linalg.inv(found.direct), dtype=np.float64))
     return geometry, (
         f"lattice: primitive volume {abs(np.linalg.det(found.direct)):.1f} Å³, {100 * found.indexed_fraction:.0f} % of the spots below "
         f"{limit:.2f} Å⁻¹, {found.tried} cells tried"
@@ -108,7 +120,9 @@ def opposite_sense(geometry: Geometry) -> Geometry:
     p = geometry.microscope.projection
     projection = replace(p, tilt_axis_deg=(p.tilt_axis_deg + 180.0) % 360.0)
     return replace(
-        geometry, ub=-mirror @ geometry.ub, turn=mirror @ geometry.turn @ mirror,
+        geometry,
+        ub=-mirror @ geometry.ub,
+        turn=mirror @ geometry.turn @ mirror,
         microscope=replace(geometry.microscope, projection=projection),
     )
 
@@ -123,7 +137,11 @@ def _decide_sense(dataset: Dataset, peaks: Peaks, geometry: Geometry) -> tuple[G
         return geometry, "sense of rotation: too few spots beyond 0.25 Å⁻¹ to decide, the nominal sense is kept"
     _, half = excitation(g_lab=g[good], sweep=sweep)
     sense = sense_of_rotation(
-        g_model=g[good], half_sweep=half, weight=np.sqrt(peaks.intensity[good]), wavenumber=sweep.wavenumber, width=0.005
+        g_model=g[good],
+        half_sweep=half,
+        weight=np.sqrt(peaks.intensity[good]),
+        wavenumber=sweep.wavenumber,
+        width=0.005,
     )
     return (geometry if sense.keep else opposite_sense(geometry)), sense.sentence()
 
@@ -132,11 +150,17 @@ def _index(dataset: Dataset, peaks: Peaks, start: Geometry, g_peaks: float) -> t
     px = px_per_inverse_angstrom(dataset)
     log = []
     geometry = start
-    common = {"px_per_angstrom": px, "g_max_per_angstrom": g_peaks, "width_per_angstrom": 0.012}
     for attempt in range(2):
         geometry, sentence = _decide_sense(dataset, peaks, geometry)
         sweep = _sweep(dataset, geometry.microscope.projection.tilt_axis_deg)
-        geometry, hkl, good, fit = refine_primitive(peaks=peaks, geometry=geometry, sweep=sweep, **common)
+        geometry, hkl, good, _ = refine_primitive(
+            peaks=peaks,
+            geometry=geometry,
+            sweep=sweep,
+            px_per_angstrom=px,
+            g_max_per_angstrom=g_peaks,
+            width_per_angstrom=WIDTH,
+        )
         if attempt == 1:
             log.append(sentence)
     if np.mean(good) < 0.2 or np.count_nonzero(good) < 40:
@@ -145,11 +169,15 @@ def _index(dataset: Dataset, peaks: Peaks, start: Geometry, g_peaks: float) -> t
         )
     found = choose_symmetry(peaks=peaks, geometry=geometry, hkl=hkl, good=good)
     log.extend(found.tried)
-    found = refine_indexed(peaks=peaks, found=found, sweep=sweep, **common)
+    found = refine_indexed(
+        peaks=peaks, found=found, sweep=sweep, px_per_angstrom=px, g_max_per_angstrom=g_peaks, width_per_angstrom=WIDTH
+    )
     return found, geometry, log
 
 
-def learn_profile(*, dataset: Dataset, seen: Survey, geometry: Geometry, strong: NDArray[np.bool_], reach_px: int = 9) -> SpotProfile:
+def learn_profile(
+    *, dataset: Dataset, seen: Survey, geometry: Geometry, strong: NDArray[np.bool_], reach_px: int = 9
+) -> SpotProfile:
     """Mean shape of the strong indexed spots."""
     value = np.zeros((2 * reach_px * OVERSAMPLING + 1,) * 2)
     weight = np.zeros_like(value)
@@ -158,44 +186,36 @@ def learn_profile(*, dataset: Dataset, seen: Survey, geometry: Geometry, strong:
         net, _, bad = _net(dataset, seen, geometry, int(f))
         own = strong & (peaks.frame == f)
         v, w = profile_sums(
-            net=net, bad=bad, fast_px=peaks.fast_px[own], slow_px=peaks.slow_px[own], total=peaks.intensity[own], reach_px=reach_px
+            net=net,
+            bad=bad,
+            fast_px=peaks.fast_px[own],
+            slow_px=peaks.slow_px[own],
+            total=peaks.intensity[own],
+            reach_px=reach_px,
         )
         value += v
         weight += w
     return make_profile(value=value, weight=weight)
 
 
-def _net(dataset: Dataset, seen: Survey, geometry: Geometry, f: int) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
+def _net(
+    dataset: Dataset, seen: Survey, geometry: Geometry, f: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
     centre = geometry.centre_px[f]
     bad = bad_on_frame(dataset=dataset, frame=f, centre_px=centre, beam_radius_px=seen.beam_radius_px)
     model = frame_background(image=dataset.counts[f], bad_pixels=bad, centre_px=(float(centre[0]), float(centre[1])))
     return (dataset.counts[f] - model).astype(np.float32), model, bad
 
 
-def _noise_between_spots(dataset: Dataset, seen: Survey, found: Indexed, g_max: float, radius_px: float = 7.0) -> NoiseModel:
-    """The noise again, now that the lattice says where spots are; the first estimate where too little lies between them."""
-    geometry = found.geometry
-    hkl = lattice_points(ub=geometry.ub, centring=found.symmetry.centring, g_max_per_angstrom=1.2 * g_max)
-    sweep = _sweep(dataset, geometry.microscope.projection.tilt_axis_deg)
-    frames = np.unique(np.linspace(0, len(dataset.counts) - 1, 6).astype(np.int64))
-    models, masks = [], []
-    for f in frames:
-        g = hkl @ (geometry.rotation[f] @ geometry.ub).T
-        s, half = excitation(g_lab=g, sweep=sweep)
-        xy = pixels_from_g(g_xy=g[np.abs(s) < half + 0.02, :2], microscope=geometry.microscope, centre_px=geometry.centre_px[f])
-        _, model, bad = _net(dataset, replace(seen, beam_radius_px=2 * seen.beam_radius_px), geometry, int(f))
-        for x, y in xy:
-            x0, y0 = int(round(x)), int(round(y))
-            r = int(radius_px)
-            bad[max(y0 - r, 0) : max(y0 + r + 1, 0), max(x0 - r, 0) : max(x0 + r + 1, 0)] = True
-        models.append(model)
-        masks.append(bad)
-    again = estimate_noise(frames=dataset.counts[frames], backgrounds=np.array(models), bad=np.array(masks), fallback_gain=seen.noise.gain)
-    return again if again.pixels > 20000 else seen.noise
-
-
 def integrate_series(
-    *, dataset: Dataset, seen: Survey, geometry: Geometry, centring: str, profile: SpotProfile, g_max_per_angstrom: float, margin_per_angstrom: float
+    *,
+    dataset: Dataset,
+    seen: Survey,
+    geometry: Geometry,
+    centring: str,
+    profile: SpotProfile,
+    g_max_per_angstrom: float,
+    margin_per_angstrom: float,
 ) -> tuple[Observations, SpotProfile]:
     """Every reflection within ``margin_per_angstrom`` of the sweep, on every frame; and the profile learned on the way."""
     hkl = lattice_points(ub=geometry.ub, centring=centring, g_max_per_angstrom=g_max_per_angstrom)
@@ -210,31 +230,49 @@ def integrate_series(
         xy = pixels_from_g(g_xy=g[near, :2], microscope=geometry.microscope, centre_px=geometry.centre_px[f])
         net, model, bad = _net(dataset, seen, geometry, f)
         got = integrate_frame(
-            net=net, background=model, bad=bad, fast_px=xy[:, 0].copy(), slow_px=xy[:, 1].copy(), profile=profile, gain=seen.noise.gain
+            net=net,
+            background=model,
+            bad=bad,
+            fast_px=xy[:, 0].copy(),
+            slow_px=xy[:, 1].copy(),
+            profile=profile,
+            gain=seen.noise.gain,
         )
         value += got.learned[0]
         weight += got.learned[1]
         u = got.usable
-        parts.append((hkl[near[u]], np.full(np.count_nonzero(u), f), got.intensity[u], got.sigma[u], xy[u, 0], xy[u, 1]))
+        parts.append(
+            (hkl[near[u]], np.full(np.count_nonzero(u), f), got.intensity[u], got.sigma[u], xy[u, 0], xy[u, 1])
+        )
     columns = [np.concatenate(c) for c in zip(*parts, strict=True)]
-    o = Observations(hkl=columns[0], frame=columns[1], intensity=columns[2], sigma=columns[3], fast_px=columns[4], slow_px=columns[5])
+    o = Observations(
+        hkl=columns[0], frame=columns[1], intensity=columns[2], sigma=columns[3], fast_px=columns[4], slow_px=columns[5]
+    )
     return o, make_profile(value=value, weight=weight) if np.count_nonzero(weight) > 0.9 * weight.size else profile
 
 
 def _frames_merged(o: Observations, fit: TiltFit, ub: Floats, sweep: Sweep) -> FrameMerged:
-    p, s, half, _ = partialities(observations=o, rotation=fit.rotation, ub=ub, sweep=sweep, diameter_angstrom=fit.diameter_angstrom)
+    p, s, half, _ = partialities(
+        observations=o, rotation=fit.rotation, ub=ub, sweep=sweep, diameter_angstrom=fit.diameter_angstrom
+    )
     swept = swept_fraction(s=s, half_sweep=half, diameter_angstrom=fit.diameter_angstrom)
     return merge_frames(observations=o, share=p * fit.scale[o.frame], swept=swept)
 
 
-def _orient(o: Observations, geometry: Geometry, sweep: Sweep, system: str, diameter: float, hall: str | None) -> tuple[TiltFit, LaueEvidence]:
+def _orient(
+    o: Observations, geometry: Geometry, sweep: Sweep, system: str, diameter: float, hall: str | None
+) -> tuple[TiltFit, LaueEvidence]:
     """Tilts of the frames and the Laue class, each with the other's help."""
     fit: TiltFit | None = None
     current = hall or "-P 1"
     evidence: LaueEvidence | None = None
     for _ in range(3):
         fit = refine_tilts(
-            observations=o, rotation=geometry.rotation, ub=geometry.ub, sweep=sweep, hall=current,
+            observations=o,
+            rotation=geometry.rotation,
+            ub=geometry.ub,
+            sweep=sweep,
+            hall=current,
             diameter_angstrom=diameter if fit is None else fit.diameter_angstrom,
         )
         merged = _frames_merged(o, fit, geometry.ub, sweep)
@@ -242,7 +280,8 @@ def _orient(o: Observations, geometry: Geometry, sweep: Sweep, system: str, diam
         if evidence.hall == current:
             break
         current = evidence.hall
-    assert fit is not None and evidence is not None
+    if fit is None or evidence is None:
+        raise AssertionError("at least one round is made")
     return fit, evidence
 
 
@@ -267,7 +306,9 @@ def _g_limit(dataset: Dataset, seen: Survey, found: Indexed, asked: float | None
     return float(min(np.quantile(g, 0.99), 1.2 * edge))
 
 
-def reduce_series(*, dataset: Dataset, g_max_per_angstrom: float | None = None, progress: Progress | None = None) -> ReducedSeries:
+def reduce_series(
+    *, dataset: Dataset, g_max_per_angstrom: float | None = None, progress: Progress | None = None
+) -> ReducedSeries:
     """The whole chain. ``progress`` is told the step and the part done (0 to 1)."""
     tell = progress or (lambda step, part: None)
     tell("spots", 0.0)
@@ -290,15 +331,15 @@ def reduce_series(*, dataset: Dataset, g_max_per_angstrom: float | None = None, 
     found, _, more = _index(dataset, seen.peaks, start, g_peaks)
     log.extend(more)
     tell("integration", 0.5)
-    return _integrate_and_merge(dataset, seen, found, axis, _g_limit(dataset, seen, found, g_max_per_angstrom), log, tell)
+    return _integrate_and_merge(
+        dataset, seen, found, axis, _g_limit(dataset, seen, found, g_max_per_angstrom), log, tell
+    )
 
 
 def _integrate_and_merge(
     dataset: Dataset, seen: Survey, found: Indexed, axis: AxisSearch, g_max: float, log: list[str], tell: Progress
 ) -> ReducedSeries:
     peaks, centring, system = seen.peaks, found.symmetry.centring, found.symmetry.system
-    seen = replace(seen, noise=_noise_between_spots(dataset, seen, found, g_max))
-    log.append(f"noise again, between the predicted spots: gain {seen.noise.gain:.2f} counts")
     strong = found.good & (peaks.intensity > 12.0 * peaks.sigma)
     if np.count_nonzero(strong) < 20:
         strong = found.good & (peaks.intensity >= np.quantile(peaks.intensity[found.good], 0.5))
@@ -307,7 +348,13 @@ def _integrate_and_merge(
     for final in (False, True):
         sweep = _sweep(dataset, geometry.microscope.projection.tilt_axis_deg)
         o, learned = integrate_series(
-            dataset=dataset, seen=seen, geometry=geometry, centring=centring, profile=profile, g_max_per_angstrom=g_max, margin_per_angstrom=margin
+            dataset=dataset,
+            seen=seen,
+            geometry=geometry,
+            centring=centring,
+            profile=profile,
+            g_max_per_angstrom=g_max,
+            margin_per_angstrom=margin,
         )
         tell("orientation", 0.9 if final else 0.65)
         profile = profile if final else learned
@@ -321,19 +368,37 @@ def _integrate_and_merge(
 
 
 def _assemble(
-    dataset: Dataset, seen: Survey, found: Indexed, axis: AxisSearch, geometry: Geometry, fit: TiltFit, evidence: LaueEvidence,
-    o: Observations, profile: SpotProfile, g_max: float, log: list[str],
+    dataset: Dataset,
+    seen: Survey,
+    found: Indexed,
+    axis: AxisSearch,
+    geometry: Geometry,
+    fit: TiltFit,
+    evidence: LaueEvidence,
+    o: Observations,
+    profile: SpotProfile,
+    g_max: float,
+    log: list[str],
 ) -> ReducedSeries:
-    from scipy.spatial.transform import Rotation
-
     sweep = _sweep(dataset, geometry.microscope.projection.tilt_axis_deg)
     d = fit.diameter_angstrom
-    p, s, half, _ = partialities(observations=o, rotation=fit.rotation, ub=geometry.ub, sweep=sweep, diameter_angstrom=d)
+    p, s, half, _ = partialities(
+        observations=o, rotation=fit.rotation, ub=geometry.ub, sweep=sweep, diameter_angstrom=d
+    )
     swept = swept_fraction(s=s, half_sweep=half, diameter_angstrom=d)
     unit = float(np.median(p[swept > 0.6])) if np.any(swept > 0.6) else float(np.median(p))
     reflections = Reflections(
-        hkl=o.hkl, frame=o.frame, intensity=o.intensity, sigma=o.sigma, fast_px=o.fast_px, slow_px=o.slow_px,
-        excitation_error_per_angstrom=s, swept_fraction=swept, frame_scale=fit.scale, precession_deg=sweep.half_angle_deg, partiality=p / unit,
+        hkl=o.hkl,
+        frame=o.frame,
+        intensity=o.intensity,
+        sigma=o.sigma,
+        fast_px=o.fast_px,
+        slow_px=o.slow_px,
+        excitation_error_per_angstrom=s,
+        swept_fraction=swept,
+        frame_scale=fit.scale,
+        precession_deg=sweep.half_angle_deg,
+        partiality=p / unit,
     )
     frames = merge_frames(observations=o, share=p / unit * fit.scale[o.frame], swept=swept)
     centring, ub = found.symmetry.centring, geometry.ub
@@ -354,12 +419,29 @@ def _assemble(
         f"redundancy {merged.redundancy:.1f}, {frames.rejected} spots rejected"
     )
     orientation = Orientation(
-        cell=cell_from_reciprocal_matrix(ub), ub=ub, rotation=fit.rotation, centre_px=geometry.centre_px, microscope=geometry.microscope,
-        indexed=indexed, hall=evidence.hall, centring=centring, indexed_peaks_fraction=fraction, notes=tuple(log),
+        cell=cell_from_reciprocal_matrix(ub),
+        ub=ub,
+        rotation=fit.rotation,
+        centre_px=geometry.centre_px,
+        microscope=geometry.microscope,
+        indexed=indexed,
+        hall=evidence.hall,
+        centring=centring,
+        indexed_peaks_fraction=fraction,
+        notes=tuple(log),
     )
     return ReducedSeries(
-        peaks=seen.peaks, orientation=orientation, reflections=reflections, merged=merged,
+        peaks=seen.peaks,
+        orientation=orientation,
+        reflections=reflections,
+        merged=merged,
         shells=shells(frames=frames, hall=evidence.hall, centring=centring, ub=ub, g_max_per_angstrom=g_max),
-        peak_hkl=np.where(found.good[:, None], found.hkl, 0), noise=seen.noise, profile=profile, axis_trials=axis.trials, tilt_deg=turn_deg,
-        diameter_angstrom=d, laue=evidence, log=tuple(log),
+        peak_hkl=np.where(found.good[:, None], found.hkl, 0),
+        noise=seen.noise,
+        profile=profile,
+        axis_trials=axis.trials,
+        tilt_deg=turn_deg,
+        diameter_angstrom=d,
+        laue=evidence,
+        log=tuple(log),
     )

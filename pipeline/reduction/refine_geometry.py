@@ -22,7 +22,8 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 _GENERATORS = np.array(
-    [[[0, 0, 0], [0, 0, -1], [0, 1, 0]], [[0, 0, 1], [0, 0, 0], [-1, 0, 0]], [[0, -1, 0], [1, 0, 0], [0, 0, 0]]], dtype=float
+    [[[0, 0, 0], [0, 0, -1], [0, 1, 0]], [[0, 0, 1], [0, 0, 0], [-1, 0, 0]], [[0, -1, 0], [1, 0, 0], [0, 0, 0]]],
+    dtype=float,
 )
 
 
@@ -119,7 +120,16 @@ def _jacobians(*, geometry: Geometry, hkl: Ints, frame: Ints, freedom: Floats) -
     return common, single
 
 
-def _solve(common: Floats, single: Floats, residual: Floats, weight: Floats, frame: Ints, frames: int, prior: Floats, pull: Floats) -> tuple[Floats, Floats]:
+def _solve(
+    common: Floats,
+    single: Floats,
+    residual: Floats,
+    weight: Floats,
+    frame: Ints,
+    frames: int,
+    prior: Floats,
+    pull: Floats,
+) -> tuple[Floats, Floats]:
     """Normal equations with the frames eliminated; prior: 1/σ² of the global parameters, pull: their present offset."""
     jw = common * weight[:, None, None]
     n_global = common.shape[2]
@@ -165,7 +175,9 @@ def _stepped(geometry: Geometry, x: Floats, per_frame: Floats, strains: Floats, 
     e = _ellipse_vector(geometry.microscope) + x[-2:]
     p = geometry.microscope.projection
     projection = replace(
-        p, tilt_axis_deg=p.tilt_axis_deg + float(np.degrees(x[-3])), ellipse_percent=100 * float(np.hypot(*e)),
+        p,
+        tilt_axis_deg=p.tilt_axis_deg + float(np.degrees(x[-3])),
+        ellipse_percent=100 * float(np.hypot(*e)),
         ellipse_azimuth_deg=float(np.degrees(np.arctan2(e[1], e[0])) / 2) % 180.0,
     )
     turn = _about_beam(per_frame[:, 2]) @ geometry.turn
@@ -174,13 +186,25 @@ def _stepped(geometry: Geometry, x: Floats, per_frame: Floats, strains: Floats, 
     projection = replace(projection, tilt_axis_deg=projection.tilt_axis_deg + float(np.degrees(common)))
     ub = constrain_metric(ub=shared @ spin @ change @ geometry.ub, rotations=rotations)
     return replace(
-        geometry, ub=ub, turn=turn @ shared.T, centre_px=geometry.centre_px + per_frame[:, :2], microscope=replace(geometry.microscope, projection=projection),
+        geometry,
+        ub=ub,
+        turn=turn @ shared.T,
+        centre_px=geometry.centre_px + per_frame[:, :2],
+        microscope=replace(geometry.microscope, projection=projection),
     )
 
 
 def refine_geometry(
-    *, geometry: Geometry, hkl: Ints, frame: Ints, observed_px: Floats, sigma_px: Floats, rotations: Ints | None = None,
-    ellipse_prior: float = 0.01, cycles: int = 6, free_axis: bool = True,
+    *,
+    geometry: Geometry,
+    hkl: Ints,
+    frame: Ints,
+    observed_px: Floats,
+    sigma_px: Floats,
+    rotations: Ints | None = None,
+    ellipse_prior: float = 0.01,
+    cycles: int = 6,
+    free_axis: bool = True,
 ) -> GeometryFit:
     """Gauss–Newton with outlier rejection. ``rotations``: operations (h' = h R) that the metric must obey, None for none."""
     now = replace(geometry, ub=constrain_metric(ub=geometry.ub, rotations=rotations))
@@ -202,7 +226,9 @@ def refine_geometry(
         prior[-3] = 0.0 if free_axis else 1e12
         pull = np.zeros_like(prior)
         pull[-2:] = _ellipse_vector(now.microscope)
-        x, per_frame = _solve(common, single, residual[used], 1.0 / sigma_px[used] ** 2, frame[used], frames, prior, pull)
+        x, per_frame = _solve(
+            common, single, residual[used], 1.0 / sigma_px[used] ** 2, frame[used], frames, prior, pull
+        )
         inverse = np.linalg.inv(now.ub)
         strains = 0.5 * inverse.T @ freedom @ inverse
         now = _stepped(now, x, per_frame, strains, rotations)

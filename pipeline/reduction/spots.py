@@ -43,21 +43,26 @@ def _beam_centres(dataset: Dataset) -> tuple[Floats, Bools]:
     p = dataset.microscope.projection
     start = (p.centre_fast_px, p.centre_slow_px)
     found = [
-        direct_beam_centre(image=dataset.counts[f], bad_pixels=dataset.bad_pixels, start_px=start) for f in range(len(dataset.counts))
+        direct_beam_centre(image=dataset.counts[f], bad_pixels=dataset.bad_pixels, start_px=start)
+        for f in range(len(dataset.counts))
     ]
     seen = np.array([c is not None for c in found])
     centres = np.array([start if c is None else c[:2] for c in found], dtype=np.float64)
     return smooth_centres(centres_px=centres, known=seen), seen
 
 
-def _spots(*, dataset: Dataset, centre_px: Floats, radius: float, gain: float, threshold: float, frames: NDArray[np.int64]) -> Peaks:
+def _spots(
+    *, dataset: Dataset, centre_px: Floats, radius: float, gain: float, threshold: float, frames: NDArray[np.int64]
+) -> Peaks:
     lists = []
     for f in frames:
         c = (float(centre_px[f, 0]), float(centre_px[f, 1]))
         bad = bad_on_frame(dataset=dataset, frame=int(f), centre_px=centre_px[f], beam_radius_px=radius)
         model = frame_background(image=dataset.counts[f], bad_pixels=bad, centre_px=c)
         lists.append(
-            find_peaks(image=dataset.counts[f], background=model, bad_pixels=bad, frame=int(f), gain=gain, threshold=threshold)
+            find_peaks(
+                image=dataset.counts[f], background=model, bad_pixels=bad, frame=int(f), gain=gain, threshold=threshold
+            )
         )
     return join_peaks(lists)
 
@@ -74,7 +79,9 @@ def _noise(*, dataset: Dataset, centre_px: Floats, radius: float, frames: NDArra
         for x, y in zip(peaks.fast_px[own].astype(int), peaks.slow_px[own].astype(int), strict=True):
             bad[max(y - 6, 0) : y + 7, max(x - 6, 0) : x + 7] = True
         masks.append(bad)
-    return estimate_noise(frames=dataset.counts[frames], backgrounds=np.array(models), bad=np.array(masks), fallback_gain=first)
+    return estimate_noise(
+        frames=dataset.counts[frames], backgrounds=np.array(models), bad=np.array(masks), fallback_gain=first
+    )
 
 
 def survey(*, dataset: Dataset, px_per_inverse_angstrom: float, threshold: float = 5.0) -> Survey:
@@ -89,11 +96,17 @@ def survey(*, dataset: Dataset, px_per_inverse_angstrom: float, threshold: float
     radii = []
     for f in sample[seen[sample]]:
         c = (float(centres[f, 0]), float(centres[f, 1]))
-        radii.append(direct_beam_radius_px(profile=radial_background(image=dataset.counts[f], bad_pixels=dataset.bad_pixels, centre_px=c)))
+        radii.append(
+            direct_beam_radius_px(
+                profile=radial_background(image=dataset.counts[f], bad_pixels=dataset.bad_pixels, centre_px=c)
+            )
+        )
     radius = min(float(np.median(radii)) if radii else 3.0, 0.12 * px_per_inverse_angstrom)
     noise = _noise(dataset=dataset, centre_px=centres, radius=radius, frames=sample)
     every = np.arange(frames)
-    peaks = _spots(dataset=dataset, centre_px=centres, radius=radius, gain=noise.gain, threshold=threshold, frames=every)
+    peaks = _spots(
+        dataset=dataset, centre_px=centres, radius=radius, gain=noise.gain, threshold=threshold, frames=every
+    )
     if len(peaks.frame) < 40:
         raise ReductionError(
             f"series '{dataset.name}': {len(peaks.frame)} spots above {threshold:g} sigma on {frames} frames, at least 40 are needed"
@@ -112,8 +125,12 @@ def _friedel_centres(dataset: Dataset, peaks: Peaks) -> Floats:
     for f in range(frames):
         own = np.flatnonzero(np.abs(peaks.frame - f) <= 1)
         own = own[np.argsort(-peaks.intensity[own])[:80]]
-        x, y, pairs = friedel_centre(points_px=np.stack([peaks.fast_px[own], peaks.slow_px[own]], axis=1), start_px=start)
+        x, y, pairs = friedel_centre(
+            points_px=np.stack([peaks.fast_px[own], peaks.slow_px[own]], axis=1), start_px=start
+        )
         centres[f], known[f] = (x, y), pairs >= 5
     if not np.any(known):
-        raise ReductionError(f"series '{dataset.name}': neither a direct beam nor Friedel pairs show the centre within 30 px of {start}")
+        raise ReductionError(
+            f"series '{dataset.name}': neither a direct beam nor Friedel pairs show the centre within 30 px of {start}"
+        )
     return smooth_centres(centres_px=centres, known=known)

@@ -22,7 +22,9 @@ from twin.physics.structure_factors import structure_factors
 Floats = NDArray[np.float64]
 
 ITO = Crystal(
-    name="ito", cell=Cell(a_angstrom=10.1269, b_angstrom=10.1269, c_angstrom=10.1269), hall="-I 2b 2c 3",
+    name="ito",
+    cell=Cell(a_angstrom=10.1269, b_angstrom=10.1269, c_angstrom=10.1269),
+    hall="-I 2b 2c 3",
     sites=(
         Site(label="In1", element="In", fract=(0.25, 0.25, 0.25), u_iso_angstrom2=0.004),
         Site(label="In2", element="In", fract=(0.4663, 0.0, 0.25), u_iso_angstrom2=0.004),
@@ -30,7 +32,9 @@ ITO = Crystal(
     ),
 )
 BROOKITE = Crystal(
-    name="brookite", cell=Cell(a_angstrom=9.174, b_angstrom=5.449, c_angstrom=5.138), hall="-P 2ac 2ab",
+    name="brookite",
+    cell=Cell(a_angstrom=9.174, b_angstrom=5.449, c_angstrom=5.138),
+    hall="-P 2ac 2ab",
     sites=(
         Site(label="Ti1", element="Ti", fract=(0.1289, 0.0972, 0.8628)),
         Site(label="O1", element="O", fract=(0.0095, 0.1491, 0.1835)),
@@ -38,7 +42,9 @@ BROOKITE = Crystal(
     ),
 )
 ANATASE = Crystal(
-    name="anatase", cell=Cell(a_angstrom=3.7842, b_angstrom=3.7842, c_angstrom=9.5146), hall="-I 4bd 2",
+    name="anatase",
+    cell=Cell(a_angstrom=3.7842, b_angstrom=3.7842, c_angstrom=9.5146),
+    hall="-I 4bd 2",
     sites=(
         Site(label="Ti1", element="Ti", fract=(0.0, 0.75, 0.125)),
         Site(label="O1", element="O", fract=(0.0, 0.75, 0.3331)),
@@ -66,7 +72,9 @@ def nominal_microscope(*, size_px: int = 512, per_px: float = 0.008, tilt_axis_d
         beam=Beam(energy_kev=200.0, diameter_nm=25.0, flux_e_per_angstrom2_s=380.0),
         detector=Detector(name="test", fast_px=size_px, slow_px=size_px, pixel_size_um=55.0, counts_per_electron=2.5),
         projection=Projection(
-            camera_length_mm=0.055 * k / per_px, centre_fast_px=size_px / 2, centre_slow_px=size_px / 2,
+            camera_length_mm=0.055 * k / per_px,
+            centre_fast_px=size_px / 2,
+            centre_slow_px=size_px / 2,
             tilt_axis_deg=tilt_axis_deg,
         ),
     )
@@ -105,11 +113,16 @@ def make_series(
     """Frames of one sphere; ``hits`` pixels fire for each electron."""
     rng = np.random.default_rng(seed)
     nominal = nominal_microscope(size_px=size_px, per_px=per_px)
-    actual = replace(nominal, projection=replace(
-        nominal.projection, camera_length_mm=nominal.projection.camera_length_mm * (1 + camera_error),
-        ellipse_percent=ellipse_percent, ellipse_azimuth_deg=70.0,
-        tilt_axis_deg=nominal.projection.tilt_axis_deg + axis_error_deg,
-    ))
+    actual = replace(
+        nominal,
+        projection=replace(
+            nominal.projection,
+            camera_length_mm=nominal.projection.camera_length_mm * (1 + camera_error),
+            ellipse_percent=ellipse_percent,
+            ellipse_azimuth_deg=70.0,
+            tilt_axis_deg=nominal.projection.tilt_axis_deg + axis_error_deg,
+        ),
+    )
     q, _ = np.linalg.qr(rng.normal(size=(3, 3)))
     mounting = q * np.sign(np.linalg.det(q))
     ub = mounting @ reciprocal_matrix(crystal.cell)
@@ -121,7 +134,11 @@ def make_series(
     alpha0 = start + step_deg * np.arange(frames)
     alpha1 = alpha0 + (step_deg if mode == "continuous" else 0.0)
     axis = tilt_axis_vector(actual.projection.tilt_axis_deg)
-    centre = 256.0 * size_px / 512 + np.array([4.0, -3.0]) + np.cumsum(rng.normal(size=(frames, 2)), axis=0) * drift_px / np.sqrt(frames)
+    centre = (
+        256.0 * size_px / 512
+        + np.array([4.0, -3.0])
+        + np.cumsum(rng.normal(size=(frames, 2)), axis=0) * drift_px / np.sqrt(frames)
+    )
     counts = np.zeros((frames, size_px, size_px), dtype=np.uint32)
     rotation = np.zeros((frames, 3, 3))
     k = wavenumber_per_angstrom(energy_kev=200.0)
@@ -138,15 +155,24 @@ def make_series(
             s = base[:, None] - g[:, 2:] - np.multiply.outer(np.cross(axis, g)[:, 2], turn)
         else:
             tilt = np.radians(precession_deg)
-            s = base[:, None] - g[:, 2:] * np.cos(tilt) - np.sin(tilt) * (g[:, :1] * np.cos(psi) + g[:, 1:2] * np.sin(psi))
+            s = (
+                base[:, None]
+                - g[:, 2:] * np.cos(tilt)
+                - np.sin(tilt) * (g[:, :1] * np.cos(psi) + g[:, 1:2] * np.sin(psi))
+            )
         near = np.min(np.abs(s), axis=1) < 4 / diameter_angstrom
         density = np.zeros(len(g))
         density[near] = sphere_relrod(s=s[near], diameter_angstrom=diameter_angstrom).mean(axis=1)
         electrons = strong_counts * f2 * density / (0.4 / 0.02)
         xy = pixels_from_g(g_xy=g[:, :2], microscope=actual, centre_px=centre[f])
         image = _image(
-            xy=xy, electrons=electrons, centre=centre[f], size_px=size_px, sigma_px=spot_sigma_px,
-            background=background, per_px=per_px,
+            xy=xy,
+            electrons=electrons,
+            centre=centre[f],
+            size_px=size_px,
+            sigma_px=spot_sigma_px,
+            background=background,
+            per_px=per_px,
         )
         shot = rng.poisson(image / hits)
         out = shot.copy()
@@ -155,18 +181,32 @@ def make_series(
             out += np.roll(left, -1, axis=1) + np.roll(shot - left, 1, axis=1)
         counts[f] = np.minimum(out, nominal.detector.counter_max)
     dataset = Dataset(
-        counts=counts, alpha_start_deg=alpha0, alpha_end_deg=alpha1, exposure_s=np.ones(frames),
-        bad_pixels=np.zeros((size_px, size_px), dtype=bool), microscope=nominal, mode=mode,
+        counts=counts,
+        alpha_start_deg=alpha0,
+        alpha_end_deg=alpha1,
+        exposure_s=np.ones(frames),
+        bad_pixels=np.zeros((size_px, size_px), dtype=bool),
+        microscope=nominal,
+        mode=mode,
         precession_deg=precession_deg if mode == "precession" else 0.0,
     )
     table = {tuple(int(v) for v in h): float(v) for h, v in zip(hkl, f2, strict=True)}
-    return Made(dataset=dataset, crystal=crystal, microscope=actual, ub=ub, rotation=rotation, centre_px=centre, intensity=table)  # type: ignore[arg-type]
+    return Made(
+        dataset=dataset, crystal=crystal, microscope=actual, ub=ub, rotation=rotation, centre_px=centre, intensity=table
+    )  # type: ignore[arg-type]
 
 
-def _image(*, xy: Floats, electrons: Floats, centre: Floats, size_px: int, sigma_px: float, background: float, per_px: float) -> Floats:
+def _image(
+    *, xy: Floats, electrons: Floats, centre: Floats, size_px: int, sigma_px: float, background: float, per_px: float
+) -> Floats:
     yy, xx = np.mgrid[:size_px, :size_px]
     g = np.hypot(xx - centre[0], yy - centre[1]) * per_px
-    rings = 0.6 * np.exp(-((g - 0.49) / 0.1) ** 2) + 0.3 * np.exp(-((g - 0.85) / 0.12) ** 2) + 0.2 + 3 * np.exp(-g / 0.12)
+    rings = (
+        0.6 * np.exp(-(((g - 0.49) / 0.1) ** 2))
+        + 0.3 * np.exp(-(((g - 0.85) / 0.12) ** 2))
+        + 0.2
+        + 3 * np.exp(-g / 0.12)
+    )
     image = background * rings + 3e5 * np.exp(-0.5 * (g / (1.5 * per_px)) ** 2)
     reach = int(np.ceil(5 * sigma_px))
     window = np.arange(-reach, reach + 1)
