@@ -87,7 +87,9 @@ def _tables(run: RunView, scores: Scores, summary: Mapping[str, Any]) -> dict[st
         "site_table": tables.site_table(scores),
         "experiment_table": tables.experiment_table(run),
         "solution_verdict": _sentence(run.solution.verdict) if run.solution else "",
-        "refinement_notes": [(_sentence(TREATMENT_NAME.get(r.kind, r.kind)), _sentence(r.verdict)) for r in run.refinements],
+        "refinement_notes": [
+            (_sentence(TREATMENT_NAME.get(r.kind, r.kind)), _sentence(r.verdict)) for r in run.refinements
+        ],
     }
 
 
