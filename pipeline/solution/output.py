@@ -5,7 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from pipeline.solution.atoms import Model
+from pipeline.solution.flipping import density, make_grid
+from pipeline.solution.spots import Spots
 from twin.model.crystal import Cell, Crystal, Site
+from twin.physics.lattice import Floats
+from twin.physics.structure_factors import structure_factors
 from twin.physics.symmetry import orbit
 
 START_U_ISO_ANGSTROM2 = 0.005
@@ -25,6 +29,13 @@ def to_crystal(model: Model, *, hall: str, cell: Cell, name: str) -> Crystal:
             sites.append(Site(label=f"{element}{number}", element=element, fract=x, occupancy=share,
                               u_iso_angstrom2=START_U_ISO_ANGSTROM2))  # fmt: skip
     return Crystal(name=name, cell=cell, hall=hall, sites=tuple(sites))
+
+
+def model_phased_density(spots: Spots, crystal: Crystal) -> Floats:
+    """Σ F_obs exp(i φ_model) exp(−2πi h·x) over the conventional cell on a grid of about d_min/4; (u, v, w)."""
+    grid = make_grid(spots.hkl, oversampling=1.9)
+    phases = np.angle(structure_factors(crystal=crystal, hkl=spots.hkl))
+    return density(grid, np.where(spots.measured, np.sqrt(spots.intensity), 0.0) * np.exp(1j * phases))
 
 
 def _representative(fract: np.ndarray[tuple[int, ...], np.dtype[np.float64]], hall: str) -> tuple[float, float, float]:

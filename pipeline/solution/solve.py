@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from pipeline.solution.composition import classes, formula_units, parse_formula
 from pipeline.solution.flipping import Complexes, flip_charges, make_grid
 from pipeline.solution.groups import Candidate, PhaseMap, primitive_basis, rank_groups
 from pipeline.solution.model import design, structure_factors_of
-from pipeline.solution.output import to_crystal
+from pipeline.solution.output import model_phased_density, to_crystal
 from pipeline.solution.spots import Spots, prepare
 from pipeline.solution.symmetrise import CYCLES, impose, recycle
 from pipeline.solution.verdict import Attempt, choose, settled
@@ -69,7 +69,10 @@ def solve_structure(
             progress(done + batch, starts)
         if settled(attempts):
             break
-    return choose(problem.spots, attempts, composition=composition, starts=starts)
+    solution = choose(problem.spots, attempts, composition=composition, starts=starts)
+    if solution.crystal is None:
+        return solution
+    return replace(solution, density=model_phased_density(problem.spots, solution.crystal))
 
 
 def _problem(merged: MergedReflections, cell: Cell, composition: str, volume: float | None) -> Problem:
@@ -106,9 +109,10 @@ def _attempts(
         model = None
         if accepted and sum(a.model is not None for a in found) < MODELS_PER_START:
             model = _best_model(problem, candidate, f, cycles=CYCLES if order_above == 0 else 0)
-        found.append(Attempt(candidate=candidate, accepted=accepted, model=model, crystal=None if model is None else
-                             to_crystal(model, hall=candidate.setting.hall, cell=spots.cell, name=problem.composition),
-                             density=None))  # fmt: skip
+        crystal = None
+        if model is not None:
+            crystal = to_crystal(model, hall=candidate.setting.hall, cell=spots.cell, name=problem.composition)
+        found.append(Attempt(candidate=candidate, accepted=accepted, model=model, crystal=crystal))
         if found[-1].convincing:
             break
     return found

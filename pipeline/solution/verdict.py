@@ -9,13 +9,17 @@ import numpy as np
 from pipeline.solution.atoms import Model
 from pipeline.solution.groups import Candidate
 from pipeline.solution.spots import Spots
-from pipeline.types import Floats, Solution
+from pipeline.types import Solution
 from twin.model.crystal import Crystal
 from twin.physics.symmetry import systematically_absent
 
 SYMMETRY_BONUS = 0.2  # a group of twice the order may have an R that is higher by this much
 SOLVED_R, SOLVED_RESIDUAL = 0.40, 0.50
 GOOD_R, GOOD_RESIDUAL = 0.12, 0.25
+ENANTIOMORPHS = frozenset({
+    (76, 78), (91, 95), (92, 96), (144, 145), (151, 153), (152, 154), (169, 170), (171, 172), (178, 179), (180, 181),
+    (212, 213),
+})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -26,7 +30,6 @@ class Attempt:
     accepted: bool
     model: Model | None
     crystal: Crystal | None
-    density: Floats | None
 
     @property
     def good(self) -> bool:
@@ -81,7 +84,7 @@ def choose(spots: Spots, attempts: list[Attempt], *, composition: str, starts: i
     if rivals:
         sentence = f"ambiguous: {setting.name} ({figures}); not told apart from {', '.join(rivals)}"
     return Solution(solved=True, crystal=best.crystal, space_group=setting.name, candidates=names,
-                    residual=model.residual, verdict=sentence, density=best.density)  # fmt: skip
+                    residual=model.residual, verdict=sentence)  # fmt: skip
 
 
 def _scores(attempts: list[Attempt]) -> tuple[tuple[str, float], ...]:
@@ -95,11 +98,16 @@ def _scores(attempts: list[Attempt]) -> tuple[tuple[str, float], ...]:
     return tuple((a.candidate.setting.name, a.candidate.agreement) for a in order)
 
 
+def _same_but_for_hand(first: int, second: int) -> bool:
+    """Equal types, or an enantiomorphic pair: without dynamical intensities the hand is not known anyway."""
+    return first == second or tuple(sorted((first, second))) in ENANTIOMORPHS
+
+
 def _rivals(best: Attempt, modelled: list[Attempt], spots: Spots) -> list[str]:
     """Groups that explain the data as well: equal order with a like figure, or supergroups refused by a hair."""
     found: list[str] = []
     for other in modelled[1:]:
-        same = other.candidate.setting.name == best.candidate.setting.name
+        same = _same_but_for_hand(other.candidate.setting.number, best.candidate.setting.number)
         close = other.figure < 1.15 * best.figure and other.candidate.order >= best.candidate.order
         if not same and close and other.candidate.setting.name not in found:
             found.append(other.candidate.setting.name)

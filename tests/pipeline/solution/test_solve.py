@@ -12,9 +12,11 @@ import pytest
 from pipeline.solution.solve import solve_structure
 from pipeline.types import MergedReflections
 from twin.model.crystal import Cell, Crystal, Site
+from twin.physics.electrons import wavenumber_per_angstrom
 from twin.physics.lattice import miller_indices, reciprocal_matrix
-from twin.physics.structure_factors import structure_factors
+from twin.physics.structure_factors import potential_coefficients, structure_factors
 from twin.physics.symmetry import asymmetric_hkl, laue_hall, point_rotations, systematically_absent
+from twin.physics.two_beam import blackman_integrated, extinction_distance_angstrom
 from validation.compare import compare_structures
 
 
@@ -112,6 +114,23 @@ def test_the_materials_of_the_study_are_solved_without_a_space_group(name: str) 
     merged = data(structure, seed=3, noise=0.2, power=0.85, forbidden=0.02)
     solution = solve_structure(merged=merged, cell=structure.cell, composition=formula, seed=1)
     assert solution.solved
+    assert right(structure, solution.crystal, limit_angstrom=0.1)
+
+
+@pytest.mark.parametrize("name", MATERIALS)
+def test_two_beam_dynamical_intensities_of_a_30_nm_particle(name: str) -> None:
+    structure, formula = MATERIALS[name]
+    merged = data(structure, seed=5)
+    potential = np.abs(potential_coefficients(crystal=structure, hkl=merged.hkl, energy_kev=200.0)) + 1e-9
+    xi = extinction_distance_angstrom(
+        potential=potential, wavenumber_per_angstrom=wavenumber_per_angstrom(energy_kev=200.0)
+    )
+    intensity = blackman_integrated(extinction_angstrom=xi, thickness_angstrom=300.0)
+    rng = np.random.default_rng(5)
+    lit = 0.01 * intensity.mean() * rng.exponential(size=len(xi))  # multiple scattering
+    noisy = intensity * (1.0 + 0.15 * rng.standard_normal(len(xi))) + lit
+    merged = replace(merged, intensity=noisy)
+    solution = solve_structure(merged=merged, cell=structure.cell, composition=formula, seed=1)
     assert right(structure, solution.crystal, limit_angstrom=0.1)
 
 
