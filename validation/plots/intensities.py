@@ -18,7 +18,10 @@ Axs = NDArray[Any]
 
 
 def fo_fc(refinements: tuple[Refinement, ...]) -> Figure:
-    """|F_o| against |F_c| (each divided by the largest), one panel a treatment; weak reflections (I ≤ 3σ) in grey."""
+    """|F_o| against |F_c| (each divided by the largest), one panel a treatment; weak reflections (I ≤ 3σ) in grey.
+
+    The axes are square-root scales: most amplitudes are far smaller than the largest.
+    """
 
     def paint(axes: Axs) -> None:
         for ax, r in zip(axes[0], refinements, strict=True):
@@ -31,11 +34,21 @@ def fo_fc(refinements: tuple[Refinement, ...]) -> Figure:
             ax.set_title(TREATMENT_NAME.get(r.kind, r.kind))
             ax.text(0.05, 0.96, f"R(obs) {r.r_obs_percent:.2f} %\n{r.reflections_obs} of {r.reflections_all}",
                     transform=ax.transAxes, va="top", fontsize=8.5)  # fmt: skip
-            ax.set(xlim=(0, 1.02), ylim=(0, 1.02), aspect="equal", xlabel="$|F_c|$ / max")
+            for axis in ("x", "y"):
+                getattr(ax, f"set_{axis}scale")("function", functions=(_root, np.square))
+                getattr(ax, f"set_{axis}ticks")((0.01, 0.1, 0.25, 0.5, 0.75, 1.0))
+            ax.xaxis.set_major_formatter("{x:g}")
+            ax.yaxis.set_major_formatter("{x:g}")
+            ax.set(xlim=(0, 1.03), ylim=(0, 1.03), xlabel="$|F_c|$ / max")
+            ax.set_box_aspect(1)
         axes[0, 0].set_ylabel("$|F_o|$ / max")
 
     count = len(refinements)
     return draw(paint, width=max(3.3 * count, 6.6) + 0.4, height=3.8, columns=count, sharey=True)
+
+
+def _root(values: Floats) -> Floats:
+    return np.sqrt(np.clip(values, 0.0, None))
 
 
 def residuals(refinements: tuple[Refinement, ...], alpha_deg: Floats | None) -> Figure:

@@ -55,7 +55,7 @@ def radar(*, scores: Mapping[str, StructureScore | None], study: Mapping[str, Ma
                 ax.plot(*np.array(points).T, "x", ms=7, mew=1.8, color=TREATMENT_COLOUR.get(kind, INK),
                         label=f"study, {'dynamical' if kind == 'dynamical' else 'kinematical'}")  # fmt: skip
         ax.set_xticks(angles % (2 * np.pi), labels)
-        ax.tick_params(axis="x", labelsize=9, labelcolor=INK, pad=4)
+        ax.tick_params(axis="x", labelsize=9, labelcolor=INK, pad=9)
         ticks = MaxNLocator(4).tick_values(0.0, ax.get_ylim()[1])
         ax.set_rticks([float(t) for t in ticks[1:-1]])
         ax.set_ylim(0, None)
@@ -101,7 +101,8 @@ def density_section(*, crystal: Crystal, density: Floats) -> Figure:
         for element in sorted({str(atoms.element[a]) for a in slab.atoms}):
             own = [a for a in slab.atoms if atoms.element[a] == element]
             where = _inside(atoms.fract[own][:, [i, j]]) @ plane.T
-            ax.plot(*where.T, "o", mfc="none", mec=ELEMENT_COLOUR.get(element, INK), mew=1.6, ms=9, label=element)
+            ax.plot(*where.T, "o", mfc="none", mec="white", mew=3.6, ms=15)
+            ax.plot(*where.T, "o", mfc="none", mec=ELEMENT_COLOUR.get(element, INK), mew=1.8, ms=15, label=element)
         ax.set(aspect="equal", xlabel=f"along {'abc'[i]} (Å)", ylabel=f"towards {'abc'[j]} (Å)")
         ax.set_title(f"{'xyz'[slab.axis]} = {slab.height:.3f} ± {HALF_SLAB_ANGSTROM} Å")
         ax.grid(False)

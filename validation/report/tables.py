@@ -161,12 +161,13 @@ def experiment_table(run: RunView) -> ReportTable | None:
 def cards(summary: Mapping[str, Any]) -> list[Card]:
     """The numbers that a reader wants first; those that the run does not have are left out."""
     kin, dyn = summary["kinematical"]["averaged"] or {}, summary["dynamical"] or {}
+    best, name, other = (dyn, "dynamical", kin) if dyn else (kin, "kinematical", {})
     made = [
-        _card("R(obs), dynamical", dyn.get("r_obs_percent"), 2, "%", "kinematical", kin.get("r_obs_percent"), 2),
-        _card("Largest deviation, dynamical", dyn.get("max_distance_angstrom"), 4, "Å", "kinematical",
-              kin.get("max_distance_angstrom"), 4),
-        _card("Mean deviation, dynamical", dyn.get("mean_distance_angstrom"), 4, "Å", "kinematical",
-              kin.get("mean_distance_angstrom"), 4),
+        _card(f"R(obs), {name}", best.get("r_obs_percent"), 2, "%", "kinematical", other.get("r_obs_percent"), 2),
+        _card(f"Largest deviation, {name}", best.get("max_distance_angstrom"), 4, "Å", "kinematical",
+              other.get("max_distance_angstrom"), 4),
+        _card(f"Mean deviation, {name}", best.get("mean_distance_angstrom"), 4, "Å", "kinematical",
+              other.get("mean_distance_angstrom"), 4),
         _card("Cell ratios", summary["cell"]["max_ratio_error_percent"], 3, "%", "lengths",
               summary["cell"]["max_length_error_percent"], 2),
         _card("Frame orientations, rms", summary["orientation"]["rms_error_deg"], 3, "°", "largest",
