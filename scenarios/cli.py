@@ -46,7 +46,6 @@ def list_scenarios() -> None:
     """List the scenarios of the library."""
     from rich.console import Console
     from rich.table import Table
-
     from scenarios.load import library_names, load_scenario
 
     table = Table(box=None, pad_edge=False)
@@ -114,7 +113,7 @@ def refine(
     target: Target, out: Out = None, sets: Sets = None, overwrite: Overwrite = False, workers: Workers = 1
 ) -> None:
     """Refine the solution of a run folder, kinematically and dynamically."""
-    stages = ("refine_kinematical", "refine_dynamical")
+    stages = ("refine_kinematical", "refine_frame_based", "refine_dynamical")
     _part(target, stages, out=out, sets=sets or (), overwrite=overwrite, workers=workers)
 
 

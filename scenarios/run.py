@@ -17,14 +17,15 @@ from twin.files.atomic import sha256_file, write_bytes, write_text
 from twin.files.errors import InputError
 from twin.files.json import read_input
 
-ORDER = ("simulate", "acquire", "reduce", "solve", "refine_kinematical", "refine_dynamical")
+ORDER = ("simulate", "acquire", "reduce", "solve", "refine_kinematical", "refine_frame_based", "refine_dynamical")
 _WHERE = {
     "simulate": ("simulate", "STAGE"),
     "acquire": ("acquire", "STAGE"),
     "reduce": ("reduce", "STAGE"),
     "solve": ("solve", "STAGE"),
     "refine_kinematical": ("refine", "KINEMATICAL"),
-    "refine_dynamical": ("refine", "FRAMES"),
+    "refine_frame_based": ("refine", "FRAMES"),
+    "refine_dynamical": ("refine", "DYNAMIC"),
 }
 
 

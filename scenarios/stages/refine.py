@@ -50,7 +50,6 @@ def _model(solution: Solution) -> Crystal:
 
 
 def _kinematical(context: Context, data: _Data) -> Outcome:
-
     from pipeline.reduction.merge import unmerged
     from pipeline.refinement.kinematical import refine_kinematical
 
@@ -99,29 +98,29 @@ def _dynamical_settings(scenario: Scenario, *, kinematical: bool) -> DynamicalSe
     )
 
 
+def _frame_based(context: Context, data: _Data) -> Outcome:
+    return _on_frames(context, data, kind=FRAME_BASED)
+
+
 def _dynamical(context: Context, data: _Data) -> Outcome:
+    outcome = _on_frames(context, data, kind=DYNAMICAL)
+    _write_cif(context, DYNAMICAL_CIF, load_npz(Refinement, context.file(refinement_file(DYNAMICAL))))
+    return Outcome(outputs=(*outcome.outputs, DYNAMICAL_CIF), notes=outcome.notes)
+
+
+def _on_frames(context: Context, data: _Data, *, kind: str) -> Outcome:
     from pipeline.refinement.dynamical import refine_dynamical
 
-    table = context.scenario.refinement
-    model = _start_model(context, data)
-    outputs, notes = [], []
-    kinds = [k for k, asked in ((FRAME_BASED, table.frame_based), (DYNAMICAL, table.dynamical)) if asked]
-    for kind in kinds:
-        context.progress.begin(f"refine, {kind.replace('_', ' ')}")
-        refinement = refine_dynamical(
-            model=model,
-            orientation=data.orientation,
-            reflections=data.reflections,
-            settings=_dynamical_settings(context.scenario, kinematical=kind == FRAME_BASED),
-            workers=context.workers,
-            progress=lambda stage, cycle, value: context.progress.advance(),
-        )
-        outputs.append(_save(context, refinement))
-        notes.append(refinement.verdict)
-        if kind == DYNAMICAL:
-            _write_cif(context, DYNAMICAL_CIF, refinement)
-            outputs.append(DYNAMICAL_CIF)
-    return Outcome(outputs=tuple(outputs), notes=tuple(notes))
+    context.progress.begin(f"refine, {kind.replace('_', ' ')}")
+    refinement = refine_dynamical(
+        model=_start_model(context, data),
+        orientation=data.orientation,
+        reflections=data.reflections,
+        settings=_dynamical_settings(context.scenario, kinematical=kind == FRAME_BASED),
+        workers=context.workers,
+        progress=lambda stage, cycle, value: context.progress.advance(),
+    )
+    return Outcome(outputs=(_save(context, refinement),), notes=(refinement.verdict,))
 
 
 def _start_model(context: Context, data: _Data) -> Crystal:
@@ -167,16 +166,29 @@ KINEMATICAL = Stage(
     wanted=lambda scenario: scenario.refinement.kinematical and scenario.solution.enabled,
     forgiving=True,
 )
+def _frame_inputs(scenario: Scenario) -> tuple[str, ...]:
+    return (*_INPUTS, refinement_file(AVERAGED)) if scenario.refinement.kinematical else _INPUTS
+
+
 FRAMES = Stage(
+    name="refine_frame_based",
+    title="Kinematical refinement on frames",
+    sources=_SOURCES,
+    inputs=_frame_inputs,
+    settings=_settings,
+    read=_read,
+    work=_frame_based,
+    wanted=lambda scenario: scenario.refinement.frame_based and scenario.solution.enabled,
+    forgiving=True,
+)
+DYNAMIC = Stage(
     name="refine_dynamical",
     title="Dynamical refinement",
     sources=_SOURCES,
-    inputs=lambda scenario: (*_INPUTS, *((refinement_file(AVERAGED),) if scenario.refinement.kinematical else ())),
+    inputs=_frame_inputs,
     settings=_settings,
     read=_read,
     work=_dynamical,
-    wanted=lambda scenario: (
-        (scenario.refinement.dynamical or scenario.refinement.frame_based) and scenario.solution.enabled
-    ),
+    wanted=lambda scenario: scenario.refinement.dynamical and scenario.solution.enabled,
     forgiving=True,
 )
