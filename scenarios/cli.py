@@ -46,6 +46,7 @@ def list_scenarios() -> None:
     """List the scenarios of the library."""
     from rich.console import Console
     from rich.table import Table
+
     from scenarios.load import library_names, load_scenario
 
     table = Table(box=None, pad_edge=False)
