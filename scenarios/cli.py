@@ -155,9 +155,21 @@ def _guarded(command: Callable[[], Any]) -> int:
         return _complain("interrupted; --resume continues where it stopped", INTERRUPTED)
     except typer.Exit as error:
         return int(error.exit_code)
+    except RuntimeError as error:
+        if not _is_of_the_machine(error):
+            raise
+        return _complain(str(error), ENVIRONMENT)
     except (OSError, MemoryError) as error:
         return _complain(f"the machine refused: {str(error) or type(error).__name__}", ENVIRONMENT)
     return code if isinstance(code, int) else 0
+
+
+def _is_of_the_machine(error: RuntimeError) -> bool:
+    """A worker that died, or a device that failed: nothing that a traceback would explain."""
+    from hardware.errors import DeviceError
+    from twin.files.parallel import WorkerDied
+
+    return isinstance(error, WorkerDied | DeviceError)
 
 
 def _complain(sentence: str, code: int) -> int:
