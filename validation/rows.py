@@ -45,7 +45,8 @@ def write_rows(path: Path, rows: Sequence[Row]) -> None:
 
 def markdown_table(rows: Sequence[Row]) -> str:
     """The rows as a Markdown table."""
-    lines = ["| quantity | value | unit | peer | peer's value | goal | met | n | note |", "|---|---|---|---|---|---|---|---|---|"]
+    head = "quantity | value | unit | peer | peer's value | goal | met | n | note"
+    lines = [f"| {head} |", "|" + "---|" * (head.count("|") + 1)]
     for r in rows:
         met = "" if r.met is None else ("yes" if r.met else "**no**")
         cells = (

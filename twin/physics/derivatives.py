@@ -72,7 +72,7 @@ def intensities_with_derivatives(
     count = du.shape[0] + dd.shape[0]
     total = np.zeros((1 + count + (extra is not None) + thickness_scale_derivative, wanted.size))
     trials = Trials(slab.spectra, lambda x: _series(x, slab.unit * nodes, limit, thickness_scale_derivative))
-    for block in blocks(slab, weight=float(1 + 2 * du.shape[0] + dd.shape[0])):
+    for block in blocks(slab, width=1 + 2 * du.shape[0] + dd.shape[0]):
         local, inside = local_rows(block, wanted, n)
         if inside.size == 0:
             continue

@@ -75,7 +75,8 @@ def propagate_slab(
     tau = slab.unit * thickness_angstrom
     trials = Trials(slab.spectra, lambda x: series(spectrum=x, tau=tau, tolerance=limit))
     result = np.zeros((thickness_angstrom.size, index.size, s), dtype=np.complex64 if single else np.complex128)
-    for block in blocks(slab):
+    terms = next(iter(trials))[1].terms
+    for block in blocks(slab, terms=terms):
         local, inside = local_rows(block, index, n)
         part = _propagate_block(slab, block, trials, local, single)
         root = block_root(slab, block, local)

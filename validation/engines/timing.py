@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,11 +24,11 @@ Timed = Callable[[], float]
 
 
 def seconds(call: Callable[[], object]) -> float:
-    """Seconds of the second of two calls in a row, the first being the warming of caches."""
+    """CPU seconds of the second of two calls in a row (one thread: the wall time of a machine without other work)."""
     call()
-    start = time.perf_counter()
+    start = time.process_time()
     call()
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
 def interleave(timed: dict[str, Timed], *, repeats: int) -> dict[str, list[float]]:
@@ -46,7 +47,7 @@ def median_ratio(slow: list[float], fast: list[float]) -> float:
 
 def matrix_product_peak(dtype: type, *, size: int = 1024) -> float:
     """Best of five products of (size, size) matrices, in 1e9 operations a second."""
-    a = np.random.default_rng(0).random((size, size)).astype(dtype)
+    a: Any = np.random.default_rng(0).random((size, size)).astype(dtype)
     return max(2.0 * size**3 / seconds(lambda: a @ a) / 1e9 for _ in range(5))
 
 
@@ -61,11 +62,18 @@ def work_of(problem: Problem, *, tolerance: float = 1e-10) -> float:
     )
     tau = slab.unit * problem.thickness_angstrom
     terms = series(spectrum=slab.spectra[0], tau=tau, tolerance=tolerance).terms
-    return sum(2.0 * b.rows.size**2 * b.columns.size * terms for b in blocks(slab))
+    return sum(2.0 * b.rows.size**2 * b.columns.size * terms for b in blocks(slab, terms=terms))
 
 
 def against_peers(
-    *, id: str, title: str, ours: Problem, theirs: Problem, folder: Path, repeats: int, goals: tuple[float, float | None]
+    *,
+    id: str,
+    title: str,
+    ours: Problem,
+    theirs: Problem,
+    folder: Path,
+    repeats: int,
+    goals: tuple[float, float | None],
 ) -> list[Row]:
     """Speed of a frame in both precisions against every peer that is there; times are per azimuth of each problem."""
     path = folder / f"{id}.npz"
@@ -145,7 +153,13 @@ def speed_rows(folder: Path, *, quick: bool) -> list[Row]:
     theirs = frame(IN2O3, thickness_angstrom=100.0, table=table, s_max_per_angstrom=0.1, azimuths=1)
     title = "converged In2O3 frame, s ≤ 0.1 Å⁻¹, 10 nm"
     rows += against_peers(
-        id="converged", title=title, ours=ours, theirs=theirs, folder=folder, repeats=2 if quick else 3, goals=(100.0, None)
+        id="converged",
+        title=title,
+        ours=ours,
+        theirs=theirs,
+        folder=folder,
+        repeats=2 if quick else 3,
+        goals=(100.0, None),
     )
     for s_max in (0.02, 0.05):
         one = frame(
@@ -220,7 +234,7 @@ def derivative_rows(folder: Path, *, repeats: int, parameters: int = 20) -> list
             rows.append(
                 Row(
                     id=f"derivatives-{work}-{bits}",
-                    quantity=f"derivatives by {parameters} structural parameters, {bits} bit: times faster than their {work}",
+                    quantity=f"{parameters} structural derivatives, {bits} bit: times faster than their {work}",
                     value=ratio,
                     unit="×",
                     peer=f"{name} ({work})",

@@ -5,6 +5,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import itertools
+
 import abtem
 import numpy as np
 import worker
@@ -28,14 +30,14 @@ def load(path):
         "gpts": tuple(int(2 * n + 1) for n in limits),
         "energy": energy,
         "cells": [Cell(p["direct"] @ r.T) for r in p["rotations"]],  # rows a, b, c; the beam along +z
-        "beams": [p["beams"][a:b] for a, b in zip(offsets[:-1], offsets[1:])],
+        "beams": [p["beams"][a:b] for a, b in itertools.pairwise(offsets)],
         "thickness": np.asarray(p["thickness"]),
     }
 
 
 def evaluate(s, work):
     intensity = []
-    for cell, beams in zip(s["cells"], s["beams"]):
+    for cell, beams in zip(s["cells"], s["beams"], strict=False):
         matrix = dynamical.calculate_structure_matrix(
             s["array"], hkl=s["hkl"], hkl_selected=beams, cell=cell, energy=s["energy"], gpts=s["gpts"]
         )

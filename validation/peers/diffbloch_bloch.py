@@ -1,8 +1,8 @@
 """diffBloch's solver on our problem.
 
-Timed: assembly and propagation, plans (geometry and look-up tables) given. Work "matrix_exp" or "bloch_eigen": one azimuth
-after another; "batched_matrix_exp", "batched_bloch_eigen": all azimuths on the union of their beams, as diffBloch does it;
-"jacobian": forward derivatives of the frame's intensities by 20 changes of the structure factors;
+Timed: assembly and propagation, plans (geometry and look-up tables) given. Work "matrix_exp" or "bloch_eigen": one
+azimuth after another; "batched_matrix_exp", "batched_bloch_eigen": all azimuths on the union of their beams, as
+diffBloch does it; "jacobian": forward derivatives of the frame's intensities by changes of the structure factors;
 "gradient": reverse mode of their sum.
 """
 
@@ -11,6 +11,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
+
+import itertools
 
 import numpy as np
 import torch
@@ -27,7 +29,7 @@ def load(path):
     prefactor = dynamical.structure_matrix_prefactor(energy)
     gpts = tuple(int(2 * n + 1) for n in np.abs(p["hkl"]).max(axis=0))
     offsets = p["offsets"]
-    beams = [p["beams"][a:b] for a, b in zip(offsets[:-1], offsets[1:])]
+    beams = [p["beams"][a:b] for a, b in itertools.pairwise(offsets)]
     bases = [np.linalg.inv(p["direct"] @ (TURN @ r).T).T for r in p["rotations"]]  # rows a*, b*, c*
     hkl = np.asarray(p["hkl"])
     return {
@@ -48,7 +50,7 @@ def single_plans(s):
     if s["plans"] is None:
         s["plans"] = [
             dynamical.build_beam_plan(b, s["hkl"], basis, energy=s["energy"], gpts=s["gpts"], validate=False)
-            for b, basis in zip(s["beams"], s["bases"])
+            for b, basis in zip(s["beams"], s["bases"], strict=False)
         ]
     return s["plans"]
 
@@ -60,8 +62,10 @@ def batched_plan(s):
         union = union[order]
         gather = dynamical.build_structure_factor_gather(s["hkl"], union, s["gpts"], validate=False)
         plans = [
-            dynamical.build_beam_plan(union, s["hkl"], b, energy=s["energy"], gpts=s["gpts"], gather=gather, validate=False)
-            for b in s["bases"]
+            dynamical.build_beam_plan(
+                union, s["hkl"], basis, energy=s["energy"], gpts=s["gpts"], gather=gather, validate=False
+            )
+            for basis in s["bases"]
         ]
         s["batch"] = dynamical.stack_beam_plans(plans)
     return s["batch"]

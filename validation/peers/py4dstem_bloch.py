@@ -6,6 +6,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import itertools
+
 import numpy as np
 import worker
 from emdfile import PointList
@@ -21,10 +23,10 @@ def load(path):
     crystal.accel_voltage = float(p["energy_ev"])
     crystal.wavelength = electron_wavelength_angstrom(crystal.accel_voltage)
     u = np.conj(p["u"])
-    crystal.Ug_dict = {tuple(int(x) for x in h): complex(v) for h, v in zip(p["hkl"], u)}
+    crystal.Ug_dict = {tuple(int(x) for x in h): complex(v) for h, v in zip(p["hkl"], u, strict=False)}
     offsets = p["offsets"]
     lists = []
-    for a, b in zip(offsets[:-1], offsets[1:]):
+    for a, b in itertools.pairwise(offsets):
         table = np.zeros(b - a, dtype=FIELDS)
         table["h"], table["k"], table["l"] = p["beams"][a:b].T
         lists.append(PointList(data=table))
@@ -35,7 +37,7 @@ def load(path):
 
 def evaluate(s, work):
     intensity = []
-    for zone, beams in zip(s["zones"], s["lists"]):
+    for zone, beams in zip(s["zones"], s["lists"], strict=False):
         out = s["crystal"].generate_dynamical_diffraction_pattern(
             beams, thickness=s["thickness"], zone_axis_cartesian=zone, always_return_list=True
         )

@@ -1,7 +1,8 @@
 """Loop of a peer's process: one JSON request a line on standard input, one JSON answer a line on standard output.
 
 Runs in the peer's own environment: only the standard library and numpy may be imported here.
-Request: {"problem": path of an .npz, "result": path to write or null, "work": name}. Answer: {"seconds": …} or {"error": …}.
+Request: {"problem": path of an .npz, "result": path to write or null, "work": name}.
+Answer: {"seconds": CPU seconds} or {"error": sentence}.
 """
 
 import json
@@ -22,9 +23,9 @@ def serve(load, evaluate, info):
             path = request["problem"]
             if path not in states:
                 states[path] = load(path)
-            start = time.perf_counter()
+            start = time.process_time()
             result = evaluate(states[path], request["work"])
-            seconds = time.perf_counter() - start
+            seconds = time.process_time() - start
             if request.get("result"):
                 import numpy as np
 

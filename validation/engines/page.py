@@ -1,0 +1,53 @@
+"""The page docs/validation/engines.md, from rows."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from validation.rows import Row, markdown_table
+
+SECTIONS = (
+    ("Agreement with other packages", "agree-"),
+    ("Limits, conservation, derivatives", "limit-"),
+    ("What the cut-off in excitation error costs", ("truncation-", "adaptive-")),
+    ("Speed against other packages", ("frame-", "converged-", "single-")),
+    ("Derivatives", "derivatives-"),
+    ("Growth of the cost", "growth-"),
+    ("Workers", "workers-"),
+)
+
+HEAD = """# Scattering engines: validation
+
+Made by `python -m validation.engines` on {machine} (numpy {numpy}, one BLAS thread); do not edit. The peers run in
+their own environments, named by `EDTWIN_PEER_ABTEM`, `EDTWIN_PEER_DIFFBLOCH` and `EDTWIN_PEER_PY4DSTEM`.
+
+All engines get the same Fourier coefficients (electron scattering factors of International Tables C 4.3.2.2, U_0 = 0),
+the same orientations and the same list of beams for each azimuth. Crystal: In2O3 unless said otherwise, 200 kV,
+g_max 1.6 Å⁻¹, a direction away from low-index zones. Times are CPU seconds of one thread, medians of interleaved
+repeats. The peers' times are of matrix assembly and solution only; ours include the selection of beams.
+diffBloch works in 32 bit, abTEM and py4DSTEM in 64 bit.
+
+Why packages differ: with M = (1 + g_n/K_n)^(−1/2), the structure matrix is M (2K s + U) M here and in abTEM 1.0.11.
+diffBloch 0.2.0rc1 has M instead of M² on the diagonal; py4DSTEM 0.14.18 takes s along the foil normal, which is M² s,
+but leaves M out of the other elements. "Their formula" is our propagator with these changes: it reproduces each peer
+to its own rounding. abTEM's intensities are of plane-wave amplitudes Mψ, ours of flux amplitudes ψ; the comparison
+allows for it.
+"""
+
+FIGURE = "\n![Growth of the cost](engines_growth.png)\n"
+
+
+def write_page(path: Path, rows: Sequence[Row], *, figure: bool) -> None:
+    """Write the Markdown page."""
+    parts = [HEAD.format(machine=platform.machine(), numpy=version("numpy"))]
+    for title, prefix in SECTIONS:
+        chosen = [row for row in rows if row.id.startswith(prefix)]
+        if chosen:
+            parts.append(f"\n## {title}\n\n{markdown_table(chosen)}")
+            if prefix == "growth-" and figure:
+                parts.append(FIGURE)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(parts), encoding="utf-8")
