@@ -269,7 +269,7 @@ def integrate_frame(
     profile: SpotProfile,
     gain: float,
     sum_above: float = 25.0,
-    profile_error: float = 0.01,
+    relative_error: float = 0.012,
     learn_above: float = 40.0,
 ) -> FrameIntensities:
     """Profile-fitted intensities, replaced by sums where the signal exceeds ``sum_above`` sigma."""
@@ -289,7 +289,7 @@ def integrate_frame(
     )
     strong = summed > sum_above * np.sqrt(v_sum)
     intensity = np.where(strong, summed, fitted)
-    sigma = np.sqrt(np.where(strong, v_sum, v_fit + (profile_error * np.maximum(fitted, 0.0)) ** 2))
+    sigma = np.sqrt(np.where(strong, v_sum, v_fit) + (relative_error * np.maximum(intensity, 0.0)) ** 2)
     size = len(profile.grid)
     value, weight = np.zeros((size, size)), np.zeros((size, size))
     chosen = np.flatnonzero((status == 0) & (summed > learn_above * np.sqrt(v_sum)))

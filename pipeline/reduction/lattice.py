@@ -63,9 +63,10 @@ def refine_primitive(
     """Index and refine in turn, from the low angles outwards, without any symmetry."""
     now = geometry
     points = points_at_zero_tilt(peaks=peaks, geometry=now)
-    inner = np.linalg.norm(points, axis=1) < 0.7
+    length = np.linalg.norm(points, axis=1)
+    inner = length < max(0.7, float(np.quantile(length, 0.4)))
     hkl, good = index_in_space(points=points, ub=now.ub)
-    fit = _fit(peaks, now, hkl, good & inner, None, cycles=4)
+    fit = _fit(peaks, now, hkl, good & inner, None, cycles=4, ellipse_prior=1e-5, free_axis=False)
     for limit in (1.0, g_max_per_angstrom, g_max_per_angstrom):
         now = fit.geometry
         tolerance = min(max(4.0 * fit.rms_px, 1.5), 0.4 * float(np.linalg.norm(now.ub, axis=0).min()) * px_per_angstrom)

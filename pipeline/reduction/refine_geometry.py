@@ -21,6 +21,9 @@ from twin.physics.projection import distortion_matrix, pixels_from_g
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+AXIS_PRIOR_DEG = 1.5
+TURN_PRIOR_DEG = 0.3
+
 _GENERATORS = np.array(
     [[[0, 0, 0], [0, 0, -1], [0, 1, 0]], [[0, 0, 1], [0, 0, 0], [-1, 0, 0]], [[0, -1, 0], [1, 0, 0], [0, 0, 0]]],
     dtype=float,
@@ -144,7 +147,7 @@ def _solve(
     np.add.at(e, frame, np.einsum("nis,ni->ns", sw, residual, optimize=True))
     d[:, 0, 0] += 1e-3
     d[:, 1, 1] += 1e-3
-    d[:, 2, 2] += 1e2 + 0.01 * d[:, 2, 2]
+    d[:, 2, 2] += 1.0 / np.radians(TURN_PRIOR_DEG) ** 2
     inverse = np.linalg.inv(d)
     reduced = a - np.einsum("fsc,fst,ftd->cd", c, inverse, c, optimize=True)
     right = b - np.einsum("fsc,fst,ft->c", c, inverse, e, optimize=True)
@@ -222,9 +225,11 @@ def refine_geometry(
             break
         common, single = _jacobians(geometry=now, hkl=hkl[used], frame=frame[used], freedom=freedom)
         prior = np.zeros(common.shape[2])
-        prior[-2:] = 1.0 / ellipse_prior**2 * 0.01
-        prior[-3] = 0.0 if free_axis else 1e12
+        prior[-2:] = 1.0 / ellipse_prior**2
+        prior[-3] = 1.0 / np.radians(AXIS_PRIOR_DEG) ** 2 if free_axis else 1e12
         pull = np.zeros_like(prior)
+        axis_moved = now.microscope.projection.tilt_axis_deg - geometry.microscope.projection.tilt_axis_deg
+        pull[-3] = np.radians((axis_moved + 180.0) % 360.0 - 180.0)
         pull[-2:] = _ellipse_vector(now.microscope)
         x, per_frame = _solve(
             common, single, residual[used], 1.0 / sigma_px[used] ** 2, frame[used], frames, prior, pull
