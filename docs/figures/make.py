@@ -176,7 +176,8 @@ def _moving_spot(ax: Axes, centre: np.ndarray) -> None:
 
 def hero(run: RunView, scores: Scores) -> bytes:
     """A frame, F_o against F_c without and with multiple scattering, and the radar of deviations, side by side."""
-    wanted = [r for kind in ("kinematical_averaged", "dynamical") if (r := run.refinement(kind)) is not None]
+    kinds = ("kinematical_frame_based", "dynamical")
+    wanted = [r for kind in kinds if (r := run.refinement(kind)) is not None]
     shown = {kind: scores.refinements[kind] for kind in ("kinematical_averaged", "dynamical")}
     figures = [_frame(run), fo_fc(tuple(wanted)), radar(scores=shown, study={})]
     pictures = [Image.open(io.BytesIO(png(figure, dpi=180))).convert("RGB") for figure in figures]
@@ -218,7 +219,7 @@ def _load(directory: Path) -> tuple[RunView, Scores]:
     from scenarios.runfolder import RunFolder
     from scenarios.stages.report import run_view
 
-    folder = RunFolder(directory)
+    folder = RunFolder(path=directory)
     view = run_view(folder=folder, scenario=load_scenario(directory / "scenario.toml").scenario)
     return view, score_run(view)
 

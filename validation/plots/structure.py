@@ -26,12 +26,14 @@ from validation.structure import StructureScore
 
 Axs = NDArray[Any]
 HALF_SLAB_ANGSTROM = 0.35
+_STUDY_SPOKES = (("mean", "mean"), ("largest", "max"))
 
 
 def radar(*, scores: Mapping[str, StructureScore | None], study: Mapping[str, Mapping[str, float]]) -> Figure:
     """Deviation from the true position: a spoke a site, one for the mean, one for the largest; Å from the centre.
 
-    ``scores``: by kind of refinement. ``study``: kind -> {"mean": Å, "max": Å}, drawn as crosses on the last spokes.
+    ``scores``: by kind of refinement. ``study``: kind -> {"mean": Å, "max": Å}, crosses on the last spokes;
+    those beyond the rim stand in the legend.
     """
     shown = {kind: score for kind, score in scores.items() if score is not None and score.sites}
     labels = [*[s.label for s in next(iter(shown.values())).sites], "mean", "largest"]
@@ -48,23 +50,32 @@ def radar(*, scores: Mapping[str, StructureScore | None], study: Mapping[str, Ma
                     label=TREATMENT_NAME.get(kind, kind))  # fmt: skip
             if not thin:
                 ax.fill(angles, values, color=colour, alpha=0.12, lw=0)
+        rim = 1.15 * max(float(np.nanmax(_spokes(score, labels))) for score in shown.values()) or 1e-3
         for kind, row in study.items():
-            points = [(angles[labels.index(name)], row[key]) for name, key in (("mean", "mean"), ("largest", "max"))
-                      if row.get(key) is not None]  # fmt: skip
-            if points:
-                ax.plot(*np.array(points).T, "x", ms=7, mew=1.8, color=TREATMENT_COLOUR.get(kind, INK),
-                        label=f"study, {'dynamical' if kind == 'dynamical' else 'kinematical'}")  # fmt: skip
+            points = [(float(angles[labels.index(name)]), row[key]) for name, key in _STUDY_SPOKES if key in row]
+            _study_marks(ax, points, kind, rim)
         ax.set_xticks(angles % (2 * np.pi), labels)
         ax.tick_params(axis="x", labelsize=9, labelcolor=INK, pad=9)
-        ticks = MaxNLocator(4).tick_values(0.0, ax.get_ylim()[1])
-        ax.set_rticks([float(t) for t in ticks[1:-1]])
-        ax.set_ylim(0, None)
+        ticks = MaxNLocator(4).tick_values(0.0, rim)
+        ax.set_rticks([float(t) for t in ticks if 0.0 < t < rim])
+        ax.set_ylim(0, rim)
         ax.set_rlabel_position(np.degrees(angles[0]) - 180 / len(labels))
         ax.yaxis.set_major_formatter("{x:g} Å")
         ax.spines["polar"].set_color("#c3ccd4")
         ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=2)
 
     return draw(paint, width=4.6, height=5.0, subplot_kw={"projection": "polar"})
+
+
+def _study_marks(ax: Any, points: list[tuple[float, float]], kind: str, rim: float) -> None:
+    """Crosses of the published values; those beyond the rim stand with their value in the legend alone."""
+    colour = TREATMENT_COLOUR.get(kind, INK)
+    inside = [p for p in points if p[1] <= rim]
+    beyond = ", ".join(f"{value:.3f} Å" for _, value in points if value > rim)
+    label = f"study, {'dynamical' if kind == 'dynamical' else 'kinematical'}"
+    if points:
+        where = np.array(inside or [(0.0, np.nan)])
+        ax.plot(*where.T, "x", ms=7, mew=1.8, color=colour, label=f"{label} ({beyond})" if beyond else label, zorder=5)
 
 
 def _spokes(score: StructureScore, labels: list[str]) -> Floats:
