@@ -14,7 +14,7 @@ from twin.model.crystal import Crystal
 from twin.physics.symmetry import systematically_absent
 
 SYMMETRY_BONUS = 0.2  # a group of twice the order may have an R that is higher by this much
-SOLVED_R, SOLVED_RESIDUAL = 0.40, 0.50
+SOLVED_R, SOLVED_RESIDUAL = 0.40, 0.32
 GOOD_R, GOOD_RESIDUAL = 0.12, 0.25
 ENANTIOMORPHS = frozenset({
     (76, 78), (91, 95), (92, 96), (144, 145), (151, 153), (152, 154), (169, 170), (171, 172), (178, 179), (180, 181),
