@@ -8,72 +8,21 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
+
+from scenarios.study import Strict, Study, Text
 
 MAX_FRAMES = 2000
 MAX_PIXELS = 1_000_000_000  # of a whole series: 4 GB of expected frames
 FORMULA = r"([A-Z][a-z]?[0-9]*(\.[0-9]+)?\s*)+"
 
-Text = Annotated[str, StringConstraints(max_length=400)]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._, ()-]{0,63}$")]
 Formula = Annotated[str, StringConstraints(pattern=rf"^{FORMULA}$", max_length=80)]
 Angle = Annotated[float, Field(ge=-360.0, le=360.0)]
-Percent = Annotated[float, Field(ge=0.0, le=100.0)]
 ElementSymbol = Annotated[str, StringConstraints(pattern="^[A-Z][a-z]?$")]
 DisplacementU = Annotated[float, Field(ge=0, le=0.5)]
 Size = Annotated[float, Field(gt=0, le=1000)]
 Vector3 = Annotated[tuple[float, float, float], Field(strict=False)]
-
-
-class Strict(BaseModel):
-    """Frozen; unknown keys, lax types and non-finite numbers are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
-class StudyBlock(Strict):
-    """Published numbers of one column of the study's tables, on the keys of ``summary.json``."""
-
-    reflections_all: int | None = Field(default=None, ge=0)
-    reflections_obs: int | None = Field(default=None, ge=0)
-    parameters: int | None = Field(default=None, ge=0)
-    r_obs_percent: Percent | None = None
-    r_all_percent: Percent | None = None
-    wr_all_percent: Percent | None = None
-    gof_obs: float | None = Field(default=None, ge=0, le=1000)
-    mean_distance_angstrom: float | None = Field(default=None, ge=0, le=10)
-    max_distance_angstrom: float | None = Field(default=None, ge=0, le=10)
-    occupancies: dict[str, Annotated[float, Field(ge=0, le=1)]] | None = None
-
-
-class StudyData(Strict):
-    """Published numbers about the averaged data."""
-
-    completeness_percent: Percent | None = None
-    redundancy: float | None = Field(default=None, ge=0, le=10000)
-    r_int_percent: Percent | None = None
-    averaged_all: int | None = Field(default=None, ge=0)
-    averaged_obs: int | None = Field(default=None, ge=0)
-
-
-class StudyTreatment(Strict):
-    """Table 3: R(obs) in percent by how the same data are treated."""
-
-    averaged_kinematical: Percent | None = None
-    non_averaged_kinematical: Percent | None = None
-    frame_based_kinematical: Percent | None = None
-    frame_based_dynamical: Percent | None = None
-
-
-class Study(Strict):
-    """The row of the study that the scenario stands beside."""
-
-    row: Text
-    source: Text = "ACS Nano 2025, 19, 20599"
-    data: StudyData = StudyData()
-    kinematical: StudyBlock = StudyBlock()
-    dynamical: StudyBlock = StudyBlock()
-    treatment: StudyTreatment = StudyTreatment()
 
 
 class Material(Strict):
