@@ -1,9 +1,11 @@
-"""The .cif_pets files of PETS2 and their relatives: read in all dialects met so far, written so that Jana2020 reads them.
+"""The .cif_pets files of PETS2 and their relatives: read in all dialects met so far, written so that Jana2020
+reads them.
 
 A file holds a cell, a UB (Å⁻¹, laboratory of PETS: x right, y up, K along −z; g = M UB h with
 M = R_z(ω) R_x(α) R_y(β)), the zones (frames) and reflections with the zone on which each was measured. Dialects differ
 in the name of the cell's s.u., in comments and free text between the items, and in whether ``_diffrn_pets_omega`` and
-``_diffrn_zone_axis_beta`` are there. The kinematical file has one line for each reflection, the dynamical one a line for
+``_diffrn_zone_axis_beta`` are there. The kinematical file has one line for each reflection, the dynamical one a
+line for
 each reflection and frame.
 """
 
@@ -33,7 +35,8 @@ class PetsFile:
     """Contents of a .cif_pets file, in the frame of PETS.
 
     zones: (frames,) ids; uvw (frames, 3); precession_deg, alpha_deg, beta_deg, omega_deg, scale (frames,).
-    hkl (n, 3), intensity, sigma (n,), zone (n,) index into ``zones`` (−1 when the file names none). ``details``: free text.
+    hkl (n, 3), intensity, sigma (n,), zone (n,) index into ``zones`` (−1 when the file names none). ``details``:
+    free text.
     """
 
     cell: Cell
@@ -262,7 +265,8 @@ def _zones(orientation: Orientation, frames: Ints, precession_deg: float, scale:
         uvw = -axes[f, 2, :]  # z of PETS runs against the beam
         uvw = uvw / max(float(np.max(np.abs(uvw))), 1e-12)
         lines.append(
-            f"{n + 1:4d} {uvw[0]:8.5f} {uvw[1]:8.5f} {uvw[2]:8.5f} {precession_deg:12.3f} {alpha[f]:9.3f} {beta[f]:9.3f} {omega[f] % 360.0:9.3f} {scale[f]:9.3f}"
+            f"{n + 1:4d} {uvw[0]:8.5f} {uvw[1]:8.5f} {uvw[2]:8.5f} {precession_deg:12.3f} "
+            f"{alpha[f]:9.3f} {beta[f]:9.3f} {omega[f] % 360.0:9.3f} {scale[f]:9.3f}"
         )
     return lines
 
@@ -306,7 +310,8 @@ def dynamical_cif_pets(
 def kinematical_cif_pets(
     *, orientation: Orientation, merged: MergedReflections, reflections: Reflections, mode: str = "precession"
 ) -> str:
-    """Text of the kinematical file: one line for each merged reflection; the zone is the frame nearest to its middle."""
+    """Text of the kinematical file: one line for each merged reflection; the zone is the frame nearest to its
+    middle."""
     r = reflections
     frames = np.flatnonzero(orientation.indexed)
     best = np.ones(len(merged.hkl), dtype=np.int64)

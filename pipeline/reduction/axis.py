@@ -28,7 +28,8 @@ def tilt_rotations(*, tilt_axis_deg: float, alpha_deg: Floats) -> Floats:
 
 
 def density_transform(*, points: Floats, weight: Floats, g_limit: float, grid: int) -> Floats:
-    """|Σ w exp(2πi g·t)| / Σ w on a grid of direct-space vectors t, spacing 1/(2 g_limit) Å, (grid, grid, grid // 2 + 1).
+    """|Σ w exp(2πi g·t)| / Σ w on a grid of direct-space vectors t, spacing 1/(2 g_limit) Å, (grid, grid, grid //
+    2 + 1).
 
     Index n stands for t = n / (2 g_limit), n from −grid/2 (wrapped as the FFT does). points: (n, 3) in Å⁻¹.
     """
@@ -110,7 +111,8 @@ class Sense:
         ratio = max(self.misfit, self.misfit_opposite) / max(min(self.misfit, self.misfit_opposite), 1e-9)
         sure = "clear" if ratio > 2.0 else "likely" if ratio > 1.2 else "not decided by these data"
         return (
-            f"sense of rotation: mean square excitation error {min(self.misfit, self.misfit_opposite):.2f} with the sense used, "
+            f"sense of rotation: mean square excitation error "
+            f"{min(self.misfit, self.misfit_opposite):.2f} with the sense used, "
             f"{max(self.misfit, self.misfit_opposite):.2f} with the opposite one, in units of the sweep, "
             f"{self.spots} spots: {sure}"
         )

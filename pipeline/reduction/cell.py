@@ -17,7 +17,8 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FoundLattice:
-    """``direct``: (3, 3) rows a, b, c in Å at tilt 0, right-handed, shortest vectors; fraction of spots that it indexes."""
+    """``direct``: (3, 3) rows a, b, c in Å at tilt 0, right-handed, shortest vectors; fraction of spots that it
+    indexes."""
 
     direct: Floats
     indexed_fraction: float
@@ -86,7 +87,8 @@ def find_cell(
     longest_angstrom: float = 30.0,
     shortest_angstrom: float = 2.2,
 ) -> FoundLattice:
-    """Primitive lattice of ``points`` (n, 3) at tilt 0 in Å⁻¹; the smallest cell that indexes nearly as many as the best."""
+    """Primitive lattice of ``points`` (n, 3) at tilt 0 in Å⁻¹; the smallest cell that indexes nearly as many as
+    the best."""
     inside = np.linalg.norm(points, axis=1) < g_limit
     used, w = points[inside], weight[inside]
     if len(used) < 30:

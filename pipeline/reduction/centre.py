@@ -12,7 +12,8 @@ Floats = NDArray[np.float64]
 def direct_beam_centre(
     *, image: NDArray[np.generic], bad_pixels: NDArray[np.bool_], start_px: tuple[float, float], reach_px: float = 60.0
 ) -> tuple[float, float, float] | None:
-    """Centre of the bright disc within ``reach_px`` of ``start_px``: (fast, slow, peak counts); None when none stands out.
+    """Centre of the bright disc within ``reach_px`` of ``start_px``: (fast, slow, peak counts); None when none
+    stands out.
 
     The disc may be saturated: the centroid of the pixels above a tenth of the maximum is that of a symmetric shape
     all the same.

@@ -66,7 +66,8 @@ def index_on_frames(
 ) -> tuple[Ints, Bools]:
     """Nearest predicted reflection of each spot, where one lies within ``tolerance_px``.
 
-    Reflections up to ``width_per_angstrom`` outside the sweep are candidates; of two that land on one spot the one nearer to the middle of
+    Reflections up to ``width_per_angstrom`` outside the sweep are candidates; of two that land on one spot the one
+    nearer to the middle of
     the sweep wins.
     """
     hkl_all = lattice_points(ub=geometry.ub, centring=centring, g_max_per_angstrom=g_max_per_angstrom)

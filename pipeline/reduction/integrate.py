@@ -249,7 +249,8 @@ def _free_of_others(net, model, grid, xs, ys, drawn, shift, which, reach):  # ty
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FrameIntensities:
-    """Per spot: intensity, sigma in counts, whether it can be used (on the detector, no bad pixel), and both estimates."""
+    """Per spot: intensity, sigma in counts, whether it can be used (on the detector, no bad pixel), and both
+    estimates."""
 
     intensity: Floats
     sigma: Floats

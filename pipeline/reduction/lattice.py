@@ -21,7 +21,8 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Indexed:
-    """Geometry with indices: hkl (n, 3) and good (n,) of the spots, the fit, the symmetry and a line for each one tried."""
+    """Geometry with indices: hkl (n, 3) and good (n,) of the spots, the fit, the symmetry and a line for each one
+    tried."""
 
     geometry: Geometry
     hkl: Ints
@@ -111,7 +112,8 @@ def choose_symmetry(
         rotations = point_rotations(symmetry.hall, friedel=True)
         fit = _fit(peaks, start, changed, good, rotations)
         lines.append(
-            f"{symmetry.system} {symmetry.centring}: strain {100 * symmetry.strain:.2f} %, residual {fit.rms_px:.3f} px "
+            f"{symmetry.system} {symmetry.centring}: strain {100 * symmetry.strain:.2f} %, residual "
+            f"{fit.rms_px:.3f} px "
             f"against {free.rms_px:.3f} px without constraint"
         )
         if fit.rms_px < worse * free.rms_px + 0.005 or symmetry.order == 1:

@@ -33,7 +33,8 @@ _HALL = {1: "-P 1", 2: "-P 2y", 4: "-P 2 2", 6: '-P 3 2"', 8: "-P 4 2", 12: "-P 
 class LatticeSymmetry:
     """One possible symmetry of the lattice.
 
-    ``transform``: (3, 3) integers, rows of the conventional a, b, c in the primitive basis. ``strain``: largest relative
+    ``transform``: (3, 3) integers, rows of the conventional a, b, c in the primitive basis. ``strain``: largest
+    relative
     change of a length (or shear) that makes the lattice obey it. ``hall``: holohedry in the conventional axes, P-type.
     """
 

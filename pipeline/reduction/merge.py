@@ -42,7 +42,8 @@ def merge_frames(
     reject: float = 5.0,
     least_swept: float = 0.4,
 ) -> FrameMerged:
-    """Average over frames. share: (n,) model per unit F² (scale × relrod); swept: (n,) part of the curve in the exposure.
+    """Average over frames. share: (n,) model per unit F² (scale × relrod); swept: (n,) part of the curve in the
+    exposure.
 
     Reflections that no frame sweeps by at least ``least_swept`` are left out: their intensity would be all model.
     """

@@ -45,7 +45,7 @@ def _block_differences(residual: Floats, counts: Floats, good: NDArray[np.bool_]
 
 
 def _gain_of_blocks(pairs: list[tuple[Floats, Floats]]) -> tuple[float, int]:
-    """Robust variance of differences over twice their mean (half of the interquartile range is 0.6745 sigma).
+    """Robust variance of differences over twice their mean (clipped at 3.5 sigma).
 
     The smallest of three bands in the level: structure that the background model misses can only add to it.
     """
@@ -58,8 +58,11 @@ def _gain_of_blocks(pairs: list[tuple[Floats, Floats]]) -> tuple[float, int]:
     third = np.argsort(np.argsort(mean[use])) * 3 // np.count_nonzero(use)
     values = []
     for band in range(3):
-        low, high = np.quantile(scaled[third == band], [0.25, 0.75])
-        values.append(float((0.5 * (high - low) / 0.6745) ** 2))
+        own = scaled[third == band]
+        spread = float(np.quantile(np.abs(own), 0.6827))
+        for _ in range(5):
+            spread = float(np.std(own[np.abs(own) < 3.5 * spread]))
+        values.append(spread**2)
     return min(values), int(np.count_nonzero(use))
 
 

@@ -1,6 +1,7 @@
 """Orientation of each frame from intensities: a tilt moves reflections through the edge of the sweep.
 
-Model: I(h, f) = k_f F²(h) P(s), P the relrod averaged over the exposure. F² comes from all frames and equivalents, k and
+Model: I(h, f) = k_f F²(h) P(s), P the relrod averaged over the exposure. F² comes from all frames and equivalents,
+k and
 two tilts of each frame from least squares with a relative error that allows for multiple scattering; then again.
 (PETS2 compares simulated and observed frames in the same spirit; Palatinus et al., Acta Cryst. B75 (2019) 512.)
 """

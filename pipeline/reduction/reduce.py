@@ -109,7 +109,8 @@ def _first_geometry(
     found = find_cell(points=points, weight=weight, g_limit=limit)
     geometry = replace(geometry, ub=np.asarray(np.linalg.inv(found.direct), dtype=np.float64))
     return geometry, (
-        f"lattice: primitive volume {abs(np.linalg.det(found.direct)):.1f} Å³, {100 * found.indexed_fraction:.0f} % of the spots below "
+        f"lattice: primitive volume {abs(np.linalg.det(found.direct)):.1f} Å³, "
+        f"{100 * found.indexed_fraction:.0f} % of the spots below "
         f"{limit:.2f} Å⁻¹, {found.tried} cells tried"
     )
 
@@ -165,7 +166,8 @@ def _index(dataset: Dataset, peaks: Peaks, start: Geometry, g_peaks: float) -> t
             log.append(sentence)
     if np.mean(good) < 0.2 or np.count_nonzero(good) < 40:
         raise ReductionError(
-            f"no lattice: the best one explains {100 * float(np.mean(good)):.0f} % of {len(good)} spots, at least 20 % are needed"
+            f"no lattice: the best one explains {100 * float(np.mean(good)):.0f} % of {len(good)} spots, "
+            f"at least 20 % are needed"
         )
     found = choose_symmetry(peaks=peaks, geometry=geometry, hkl=hkl, good=good)
     log.extend(found.tried)
@@ -217,7 +219,8 @@ def integrate_series(
     g_max_per_angstrom: float,
     margin_per_angstrom: float,
 ) -> tuple[Observations, SpotProfile]:
-    """Every reflection within ``margin_per_angstrom`` of the sweep, on every frame; and the profile learned on the way."""
+    """Every reflection within ``margin_per_angstrom`` of the sweep, on every frame; and the profile learned on the
+    way."""
     hkl = lattice_points(ub=geometry.ub, centring=centring, g_max_per_angstrom=g_max_per_angstrom)
     sweep = _sweep(dataset, geometry.microscope.projection.tilt_axis_deg)
     rotation = geometry.rotation
@@ -314,7 +317,8 @@ def reduce_series(
     tell("spots", 0.0)
     seen = survey(dataset=dataset, px_per_inverse_angstrom=px_per_inverse_angstrom(dataset))
     log = [
-        f"noise: gain {seen.noise.gain:.2f} counts from {seen.noise.pixels} pixels; {len(seen.peaks.frame)} spots; direct beam seen on "
+        f"noise: gain {seen.noise.gain:.2f} counts from {seen.noise.pixels} pixels; "
+        f"{len(seen.peaks.frame)} spots; direct beam seen on "
         f"{np.count_nonzero(seen.beam_seen)} of {len(seen.beam_seen)} frames, masked to {seen.beam_radius_px:.0f} px"
     ]
     tell("tilt axis", 0.3)
@@ -410,12 +414,15 @@ def _assemble(
     low = np.linalg.norm(found.hkl @ ub.T, axis=1) < 0.9 * g_max
     fraction = float(np.mean(found.good[low | ~found.good])) if len(low) else 0.0
     log.append(
-        f"frames: corrections {np.sqrt(np.mean(turn_deg**2, axis=0)).round(3).tolist()}° rms about x, y, z; relrod of a sphere of {d:.0f} Å; "
+        f"frames: corrections {np.sqrt(np.mean(turn_deg**2, axis=0)).round(3).tolist()}° rms about x, y, "
+        f"z; relrod of a sphere of {d:.0f} Å; "
         f"azimuth {geometry.microscope.projection.tilt_axis_deg:.3f}°; residual {found.rms_px:.3f} px; ellipse "
-        f"{geometry.microscope.projection.ellipse_percent:.2f} % at {geometry.microscope.projection.ellipse_azimuth_deg:.0f}°"
+        f"{geometry.microscope.projection.ellipse_percent:.2f} % at "
+        f"{geometry.microscope.projection.ellipse_azimuth_deg:.0f}°"
     )
     log.append(
-        f"merged: {len(merged.hkl)} unique to {g_max:.2f} Å⁻¹, R_int {merged.r_int_percent:.1f} %, completeness {merged.completeness_percent:.0f} %, "
+        f"merged: {len(merged.hkl)} unique to {g_max:.2f} Å⁻¹, R_int {merged.r_int_percent:.1f} %, "
+        f"completeness {merged.completeness_percent:.0f} %, "
         f"redundancy {merged.redundancy:.1f}, {frames.rejected} spots rejected"
     )
     orientation = Orientation(

@@ -58,7 +58,8 @@ class GeometryFit:
 
 
 def metric_freedom(rotations: Ints | None) -> Floats:
-    """Symmetric (m, 3, 3) changes of the reciprocal metric that the operations (h' = h R) leave alone; 6 without any."""
+    """Symmetric (m, 3, 3) changes of the reciprocal metric that the operations (h' = h R) leave alone; 6 without
+    any."""
     basis = np.zeros((6, 3, 3))
     for n, (i, j) in enumerate([(0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1)]):
         basis[n, i, j] = basis[n, j, i] = 1.0
@@ -209,7 +210,8 @@ def refine_geometry(
     cycles: int = 6,
     free_axis: bool = True,
 ) -> GeometryFit:
-    """Gauss–Newton with outlier rejection. ``rotations``: operations (h' = h R) that the metric must obey, None for none."""
+    """Gauss–Newton with outlier rejection. ``rotations``: operations (h' = h R) that the metric must obey, None
+    for none."""
     now = replace(geometry, ub=constrain_metric(ub=geometry.ub, rotations=rotations))
     freedom = metric_freedom(rotations)
     frames = len(geometry.alpha_deg)

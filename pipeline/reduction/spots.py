@@ -109,7 +109,8 @@ def survey(*, dataset: Dataset, px_per_inverse_angstrom: float, threshold: float
     )
     if len(peaks.frame) < 40:
         raise ReductionError(
-            f"series '{dataset.name}': {len(peaks.frame)} spots above {threshold:g} sigma on {frames} frames, at least 40 are needed"
+            f"series '{dataset.name}': {len(peaks.frame)} spots above {threshold:g} sigma on {frames} "
+            f"frames, at least 40 are needed"
         )
     if not np.any(seen):
         centres = _friedel_centres(dataset, peaks)
