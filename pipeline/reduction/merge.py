@@ -201,7 +201,7 @@ def shells(
 ) -> tuple[Shell, ...]:
     """Statistics in shells of equal reciprocal volume."""
     edges = g_max_per_angstrom * (np.arange(number + 1) / number) ** (1 / 3)
-    g = np.linalg.norm(frames.hkl @ ub.T, axis=1)
+    g = np.linalg.norm(asymmetric_hkl(frames.hkl, hall, friedel=True) @ ub.T, axis=1)
     every = lattice_points(ub=ub, centring=centring, g_max_per_angstrom=g_max_per_angstrom)
     unique = np.unique(asymmetric_hkl(every, hall, friedel=True), axis=0)
     g_unique = np.linalg.norm(unique @ ub.T, axis=1)
