@@ -22,7 +22,7 @@ from twin.physics.lattice import Floats
 Complex = NDArray[np.complex128]
 Array = NDArray[Any]
 T = TypeVar("T")
-_LANCZOS_STEPS = 14
+_LANCZOS_STEPS = 12
 _SMALL = 64
 
 

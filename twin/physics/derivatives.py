@@ -16,8 +16,8 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from twin.physics.chebyshev import Series, Spectrum, Trials, series
 from twin.physics.lattice import Floats
 from twin.physics.propagation import is_single, local_rows
-from twin.physics.recurrence import CHUNK, Sum, advance_sources, block_derivatives, block_operator
-from twin.physics.slab import Block, Slab, block_root, blocks, prepare_slab
+from twin.physics.recurrence import CHUNK, Sum, advance_sources, block_derivatives, kind_of
+from twin.physics.slab import Block, Slab, block_operator, block_root, blocks, prepare_slab
 
 Array = NDArray[Any]
 
@@ -144,7 +144,7 @@ def _sum(
     single: bool,
 ) -> tuple[Array, Array | None, float]:
     """Run the recurrence of T_k and its derivatives, (1 + P + Q, s, n), and sum the wanted rows."""
-    matrix, diagonal, mask = block_operator(slab, block, spectrum, single=single)
+    matrix, diagonal, mask = block_operator(slab, block, spectrum, kind=kind_of(slab, single=single))
     dmatrix, ddiagonal = block_derivatives(slab, block, spectrum, du, dd, single=single)
     (s, n), p = diagonal.shape, len(dmatrix)
     wide = 1 + p + len(ddiagonal)

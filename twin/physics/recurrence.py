@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from twin.physics.chebyshev import Series, Spectrum
 from twin.physics.lattice import Floats
-from twin.physics.slab import Block, Slab, block_diagonal, block_matrix
+from twin.physics.slab import Block, Slab, block_operator
 
 Array = NDArray[Any]
 CHUNK = 16
@@ -35,15 +35,6 @@ def kind_of(slab: Slab, *, single: bool) -> np.dtype[Any]:
     if np.iscomplexobj(slab.matrix):
         return np.dtype(np.complex64 if single else np.complex128)
     return np.dtype(np.float32 if single else np.float64)
-
-
-def block_operator(slab: Slab, block: Block, spectrum: Spectrum, *, single: bool) -> tuple[Array, Array, Array]:
-    """(matrix (n, n), diagonal (s, n), mask (s, n)) of 2X = 2 (A − shift) / radius."""
-    kind = kind_of(slab, single=single)
-    factor = 2.0 / spectrum.radius
-    shift = spectrum.shift if kind.kind == "c" else spectrum.centre
-    diagonal, mask = block_diagonal(slab, block, factor=factor, shift=shift, kind=kind)
-    return block_matrix(slab, block, factor=factor, kind=kind), diagonal, mask
 
 
 class Sum:
@@ -142,7 +133,7 @@ def sum_series(
     single: bool,
 ) -> tuple[Array, float]:
     """((J, s, m) amplitudes of ``rows`` (all when None), largest element of the last term)."""
-    matrix, diagonal, mask = block_operator(slab, block, spectrum, single=single)
+    matrix, diagonal, mask = block_operator(slab, block, spectrum, kind=kind_of(slab, single=single))
     s, n = diagonal.shape
     index = np.arange(n) if rows is None else rows
     weights = coefficients.alternating(CHUNK, diagonal.dtype)

@@ -13,6 +13,8 @@ from twin.physics.chebyshev import Spectrum, hermitian_bounds, spectrum_of
 from twin.physics.lattice import Floats
 
 Array = NDArray[Any]
+_NO_WEIGHT = np.empty((0, 0))
+_NO_MASK = np.empty((0, 0), dtype=bool)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -188,25 +190,52 @@ def _gather(matrix: Array, rows: NDArray[np.int64], factor: float, out: Array) -
             out[i, j] = factor * source[rows[j]]
 
 
-def block_matrix(slab: Slab, block: Block, *, factor: float, kind: np.dtype[Any]) -> Array:
-    """(n, n) transposed sub-matrix of the block times ``factor``: rows of states multiply it from the left."""
-    out = np.empty((block.rows.size, block.rows.size), dtype=kind)
-    _gather(slab.transposed, block.rows, factor, out)
-    return out
+@numba.njit(cache=True)
+def _block_diagonal(
+    values: Floats,
+    weight: Floats,
+    active: NDArray[np.bool_],
+    rows: NDArray[np.int64],
+    first: int,
+    factor: float,
+    shift: complex | float,
+    diagonal: Array,
+    mask: Array,
+) -> None:
+    """diagonal (s, n) ← factor · (values − shift) where active, else 0; mask (s, n) ← weight where active, else 0.
+
+    ``weight`` and ``active`` may be empty: ones, everything.
+    """
+    for i in range(diagonal.shape[0]):
+        for j in range(rows.size):
+            row, column = rows[j], first + i
+            if active.size == 0 or active[row, column]:
+                diagonal[i, j] = factor * (values[row, column] - shift)
+                mask[i, j] = 1.0 if weight.size == 0 else weight[row, column]
+            else:
+                diagonal[i, j] = 0.0
+                mask[i, j] = 0.0
 
 
-def block_diagonal(
-    slab: Slab, block: Block, *, factor: float, shift: complex | float, kind: np.dtype[Any]
-) -> tuple[Array, Array]:
-    """((s, n) factor · (diagonal − shift) on active beams, (s, n) weight of the matrix: W where active, else 0)."""
-    diagonal = np.ascontiguousarray((factor * (_cut(slab.diagonal, block) - shift)).astype(kind))
-    mask = np.ones(diagonal.shape, dtype=diagonal.real.dtype)
-    if block.masked and slab.active is not None:
-        mask[:] = _cut(slab.active, block)
-        diagonal *= mask
-    if slab.weight is not None:
-        mask *= _cut(slab.weight, block)
-    return diagonal, mask
+def block_operator(slab: Slab, block: Block, spectrum: Spectrum, *, kind: np.dtype[Any]) -> tuple[Array, Array, Array]:
+    """(matrix (n, n), diagonal (s, n), weight (s, n)) of 2X = 2 (A − shift) / radius; states are rows."""
+    n, s = block.rows.size, block.columns.size
+    factor = 2.0 / spectrum.radius
+    matrix = np.empty((n, n), dtype=kind)
+    _gather(slab.transposed, block.rows, factor, matrix)
+    diagonal, mask = np.empty((s, n), dtype=kind), np.empty((s, n), dtype=matrix.real.dtype)
+    _block_diagonal(
+        slab.diagonal,
+        _NO_WEIGHT if slab.weight is None else slab.weight,
+        _NO_MASK if slab.active is None or not block.masked else slab.active,
+        block.rows,
+        int(block.columns[0]),
+        factor,
+        spectrum.shift if kind.kind == "c" else spectrum.centre,
+        diagonal,
+        mask,
+    )
+    return matrix, diagonal, mask
 
 
 def block_root(slab: Slab, block: Block, rows: NDArray[np.int64]) -> Floats | None:

@@ -35,7 +35,7 @@ K = wavenumber_per_angstrom(energy_kev=ENERGY_KEV)
 # (peer, work, flux amplitudes?, goal against our own formula, goal against theirs)
 COMPARED = (
     ("abTEM", "eigh", False, 1e-5, None),
-    ("diffBloch", "bloch_eigen", True, None, 2e-5),  # works in 32 bit
+    ("diffBloch", "matrix_64", True, None, 1e-5),
     ("py4DSTEM", "eig", True, None, 1e-5),
 )
 

@@ -28,7 +28,8 @@ All engines get the same Fourier coefficients (electron scattering factors of In
 the same orientations and the same list of beams for each azimuth. Crystal: In2O3 unless said otherwise, 200 kV,
 g_max 1.6 Å⁻¹, a direction away from low-index zones. Times are CPU seconds of one thread, medians of interleaved
 repeats. The peers' times are of matrix assembly and solution only; ours include the selection of beams.
-diffBloch works in 32 bit, abTEM and py4DSTEM in 64 bit.
+diffBloch works in 32 bit, abTEM and py4DSTEM in 64 bit; for the agreement diffBloch's matrix is exponentiated in
+64 bit.
 
 Why packages differ: with M = (1 + g_n/K_n)^(−1/2), the structure matrix is M (2K s + U) M here and in abTEM 1.0.11.
 diffBloch 0.2.0rc1 has M instead of M² on the diagonal; py4DSTEM 0.14.18 takes s along the foil normal, which is M² s,
