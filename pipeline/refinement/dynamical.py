@@ -81,8 +81,8 @@ def refine_dynamical(
             note=progress or (lambda stage, cycle, value: None),
         )
         state, fit = least_squares(problem, find_start(problem, frames))
-        for _ in range(_LOOKS):
-            better = look_again(problem, state, nominal=frames)
+        for look in range(_LOOKS):
+            better = look_again(problem, state, nominal=frames, choose_beams=look == 0)
             if better is None:
                 break
             state, fit = least_squares(problem, better)
@@ -120,7 +120,7 @@ def find_start(problem: Problem, frames: tuple[FrameData, ...]) -> State:
     thickness = 10.0 * settings.thickness_nm if settings.thickness_nm is not None else 0.0
     for cycle in range(2):
         if settings.thickness_nm is None:
-            thickness = _scan(problem, frames, values, cycle)
+            thickness = _scan(problem, frames, values, cycle, near=thickness)
         if not settings.refine_orientations:
             break
         frames, tilt, _ = optimise_orientations(
@@ -135,8 +135,8 @@ def find_start(problem: Problem, frames: tuple[FrameData, ...]) -> State:
     return state_at(problem.layout, frames=frames, values=values, thickness_angstrom=np.full(len(frames), thickness))
 
 
-def look_again(problem: Problem, state: State, *, nominal: tuple[FrameData, ...]) -> State | None:
-    """With the refined structure, scan the thickness and turn all frames from where they were first said to be.
+def look_again(problem: Problem, state: State, *, nominal: tuple[FrameData, ...], choose_beams: bool) -> State | None:
+    """With the refined structure, scan the thickness and turn suspicious frames from where they were first said to be.
 
     None when neither finds anything better than what the least squares has, and no frame turned so far in it that its
     beams should be chosen anew.
@@ -145,24 +145,43 @@ def look_again(problem: Problem, state: State, *, nominal: tuple[FrameData, ...]
     values = state.point[: layout.structure]
     thickness = thicknesses_of(layout, state)
     frames = rebased(layout, state)
-    changed = bool(np.abs(tilts_of(layout, state)).max() > _TURN_THAT_CHANGES_BEAMS_DEG)
+    changed = choose_beams and bool(np.abs(tilts_of(layout, state)).max() > _TURN_THAT_CHANGES_BEAMS_DEG)
     if settings.thickness_nm is None and layout.thicknesses == 1:
-        scanned = _scan(problem, frames, values, 2)
+        scanned = _scan(problem, frames, values, 2, near=float(thickness[0]))
         if abs(scanned / thickness[0] - 1.0) > 0.15:
             thickness, changed = np.full(len(frames), scanned), True
     if settings.refine_orientations:
-        trial, _, residual = optimise_orientations(
-            frame_map=problem.mapped, frames=nominal, values=values, thickness_angstrom=thickness, cycles=4
-        )
         present = problem.mapped(frame_tasks(problem, state, derivatives=False))
         now = np.array([frame_residual(f, r.intensity) for f, r in zip(frames, present, strict=True)])
-        count = np.array([len(f.hkl) for f in frames])
-        better = residual < (1.0 - np.maximum(0.05, 9.0 / count)) * now  # nine times the mean residual of a reflection
-        frames = tuple(a if b else c for a, b, c in zip(trial, better, frames, strict=True))
-        changed = changed or bool(better.any())
+        suspects = _suspects(frames, nominal, now, sd_deg=settings.orientation_sd_deg)
+        if suspects:
+            trial, _, residual = optimise_orientations(
+                frame_map=problem.mapped,
+                frames=[nominal[i] for i in suspects],
+                values=values,
+                thickness_angstrom=thickness[suspects],
+                cycles=4,
+            )
+            kept = list(frames)
+            for i, frame, value in zip(suspects, trial, residual, strict=True):
+                if value < (1.0 - max(0.05, 9.0 / len(frame.hkl))) * now[i]:  # nine times a reflection's mean residual
+                    kept[i], changed = frame, True
+            frames = tuple(kept)
     if not changed:
         return None
     return state_at(layout, frames=frames, values=values, thickness_angstrom=thickness)
+
+
+def _suspects(
+    frames: Sequence[FrameData], nominal: Sequence[FrameData], residual: Floats, *, sd_deg: float
+) -> list[int]:
+    """Frames that turned by more than the orientations may be off, or that fit worse than twice the median."""
+    per_reflection = residual / np.array([float((f.weights * f.intensity**2).sum()) for f in frames])
+    bad = per_reflection > 2.0 * np.median(per_reflection)
+    for i, (frame, first) in enumerate(zip(frames, nominal, strict=True)):
+        turn = frame.reciprocal_lab @ np.linalg.inv(first.reciprocal_lab)
+        bad[i] |= np.degrees(np.arccos(np.clip(turn[2, 2], -1.0, 1.0))) > sd_deg
+    return [int(i) for i in np.flatnonzero(bad)]
 
 
 def rebased(layout: Layout, state: State) -> tuple[FrameData, ...]:
@@ -173,11 +192,16 @@ def rebased(layout: Layout, state: State) -> tuple[FrameData, ...]:
     )
 
 
-def _scan(problem: Problem, frames: tuple[FrameData, ...], values: Floats, cycle: int) -> float:
-    chosen = frames
+def _scan(problem: Problem, frames: tuple[FrameData, ...], values: Floats, cycle: int, *, near: float) -> float:
+    """T in Å with the least residual; within a factor of 2.5 of ``near`` unless that is 0."""
+    chosen, settings = frames, problem.settings
     if len(frames) > _FRAMES_IN_SCAN:
         chosen = tuple(frames[i] for i in np.linspace(0, len(frames) - 1, _FRAMES_IN_SCAN).round().astype(int))
-    trial, residual = scan_thickness(frame_map=problem.mapped, frames=chosen, values=values, settings=problem.settings)
+    if near > 0:
+        low, high = settings.thickness_scan_nm
+        span = (max(low, 0.04 * near), max(min(high, 0.25 * near), 1.5 * max(low, 0.04 * near)))
+        settings = replace(settings, thickness_scan_nm=span)
+    trial, residual = scan_thickness(frame_map=problem.mapped, frames=chosen, values=values, settings=settings)
     problem.note("thickness", cycle, 100.0 * float(np.sqrt(residual.min())))
     return float(trial[np.argmin(residual)])
 
@@ -208,7 +232,11 @@ def _control(settings: DynamicalSettings, observations: int) -> Control:
     """χ² falls by 1/observations when one parameter moves by one s.u.: a twentieth of that is small enough."""
     if settings.single_precision:
         return Control(
-            max_cycles=settings.max_cycles, shift_over_su=0.05, relative_chi2=0.05 / observations, freeze_below=2e-3
+            max_cycles=settings.max_cycles,
+            shift_over_su=0.05,
+            relative_chi2=0.05 / observations,
+            freeze_below=2e-3,
+            joint_shift=0.5,
         )
     return Control(max_cycles=settings.max_cycles, shift_over_su=1e-3, relative_chi2=1e-14)
 

@@ -37,7 +37,8 @@ class Control:
     """How to iterate. shift_over_su: converged when every shift is below this fraction of its s.u.
 
     freeze_below: relative drop of χ² below which the next step uses the derivatives that there are, where the model
-    offers them (modified Newton); convergence is always stated with fresh ones.
+    offers them (modified Newton); convergence is always stated with fresh ones. joint_shift: converged when the whole
+    remaining shift, √(gᵀ N⁻¹ g) in units of its s.u. (the Newton decrement), is below this.
     """
 
     max_cycles: int = 50
@@ -46,6 +47,7 @@ class Control:
     relative_chi2: float = 1e-9
     attempts: int = 8
     freeze_below: float = 0.0
+    joint_shift: float = 1e-4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -122,6 +124,10 @@ def minimise(
     cycles = 0
     while cycles < how.max_cycles:
         point = point if state.point is None else state.point
+        left = _joint_shift(state, observations) if state.fresh and cycles else np.inf
+        if left < how.joint_shift:
+            converged, why = True, f"converged in {cycles} cycles, whole remaining shift {left:.2g} s.u."
+            break
         step = _try_steps(point, state, evaluate, limit, damping, how)
         if step is None:
             if not state.fresh:
@@ -179,6 +185,13 @@ def _variance_factor(chi2: float, observations: int, parameters: int) -> float:
 def _largest_ratio(shift: Floats, variance: Floats) -> float:
     finite = np.isfinite(variance) & (variance > 0)
     return float(np.max(np.abs(shift[finite]) / np.sqrt(variance[finite]), initial=0.0))
+
+
+def _joint_shift(state: Evaluation, observations: int) -> float:
+    gradient, normal = np.asarray(state.gradient), _required(state.normal)
+    factor = _variance_factor(state.chi2, observations, len(gradient))
+    decrement = float(gradient @ solve_damped(normal, gradient, 1e-12))
+    return math.sqrt(max(0.0, decrement) / max(factor, 1e-300))
 
 
 def _try_steps(
