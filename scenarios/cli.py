@@ -136,6 +136,19 @@ def compare(
     _console().print(compared(reference, other), highlight=False)
 
 
+@app.command()
+def validate(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[STUDY ...]", help="All when left out.")] = None,
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="For STUDY.json.")] = Path("runs/validate"),
+    quick: Annotated[bool, typer.Option("--quick", help="A few minutes' worth.")] = False,
+    pages: Annotated[Path | None, typer.Option("--pages", metavar="DIR", help="Write STUDY.md there too.")] = None,
+) -> None:
+    """Measure the project against other packages, limits and its goals."""
+    from validation.studies import run_studies
+
+    run_studies(names or (), out=out, quick=quick, pages=pages, show=typer.echo)
+
+
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Entry point: errors are one sentence, exit codes 0, 2 (input), 3 (a stage gave up), 4 (machine), 130 (Ctrl-C)."""
     for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
