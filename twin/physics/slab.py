@@ -174,11 +174,13 @@ def blocks(slab: Slab, *, terms: int = 40, width: int = 1) -> list[Block]:
 def _cost(block: Block, terms: int, width: int) -> float:
     """Relative time of a block: products of (s, n) and (n, n) matrices, which cost like s + 1.2 columns while they are
 
-    small and like s + 9 beyond about 1e6 multiplications (OpenBLAS then packs the matrix), and 0.1 ms of overhead.
+    small and like s + 9 beyond about 1e6 multiplications (OpenBLAS then packs the matrix), and 0.1 ms of overhead. Each
+    derivative brings a matrix of its own, which is fetched again at every step: like 4 more columns.
     """
     columns = float(block.columns.size * width)
     square = float(block.rows.size**2)
-    return square * (columns + (1.2 if square * columns <= 1e6 else 9.0)) + 3e6 / terms
+    fetch = (1.2 if square * columns <= 1e6 else 9.0) + 4.0 * (width - 1)
+    return square * (columns + fetch) + 3e6 / terms
 
 
 @numba.njit(cache=True)

@@ -22,7 +22,8 @@ SECTIONS = (
 HEAD = """# Scattering engines: validation
 
 Made by `edtwin validate engines --pages docs/validation` on {machine} (numpy {numpy}, one BLAS thread); do not edit.
-The peers run in their own environments, named by `EDTWIN_PEER_ABTEM`, `EDTWIN_PEER_DIFFBLOCH` and `EDTWIN_PEER_PY4DSTEM`.
+The peers run in their own environments, named by
+`EDTWIN_PEER_ABTEM`, `EDTWIN_PEER_DIFFBLOCH` and `EDTWIN_PEER_PY4DSTEM`.
 
 All engines get the same Fourier coefficients (electron scattering factors of International Tables C 4.3.2.2, U_0 = 0),
 the same orientations and the same list of beams for each azimuth. Crystal: In2O3 unless said otherwise, 200 kV,
