@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from twin.physics.chebyshev import Series, Trials, series
+from twin.physics.chebyshev import Series, Spectrum, Trials, series
 from twin.physics.lattice import Floats
-from twin.physics.recurrence import scatter, sum_series
-from twin.physics.slab import Block, Slab, block_root, blocks, prepare_slab
+from twin.physics.recurrence import CHUNK, kind_of, scatter, sum_series
+from twin.physics.slab import Block, Slab, blocks, prepare_slab
 
 Array = NDArray[Any]
 Complex = NDArray[np.complex128]
@@ -72,17 +72,20 @@ def propagate_slab(
     single = is_single(dtype)
     limit = tolerance if tolerance is not None else (1e-6 if single else 1e-10)
     index = np.arange(n) if rows is None else rows
-    tau = slab.unit * thickness_angstrom
-    trials = Trials(slab.spectra, lambda x: series(spectrum=x, tau=tau, tolerance=limit))
+    kind = kind_of(slab, single=single)
+
+    def expansion(spectrum: Spectrum) -> tuple[Series, Array]:
+        coefficients = series(spectrum=spectrum, tau=slab.unit * thickness_angstrom, tolerance=limit)
+        return coefficients, coefficients.alternating(CHUNK, kind)
+
+    trials = Trials(slab.spectra, expansion)
     result = np.zeros((thickness_angstrom.size, index.size, s), dtype=np.complex64 if single else np.complex128)
-    terms = next(iter(trials))[1].terms
-    for block in blocks(slab, terms=terms):
-        local, inside = local_rows(block, index, n)
-        part = _propagate_block(slab, block, trials, local, single)
-        root = block_root(slab, block, local)
-        if root is not None:
-            part = part / root.astype(part.real.dtype)
-        scatter(np.ascontiguousarray(part), inside, int(block.columns[0]), result)
+    for block in blocks(slab, terms=next(iter(trials))[1][0].terms):
+        local, inside = (None, block.rows) if rows is None else local_rows(block, index, n)
+        parts, phase = _propagate_block(slab, block, trials, local, kind)
+        scatter(parts, phase.astype(result.dtype), inside, int(block.columns[0]), block.columns.size, result)
+    if slab.root is not None:
+        result /= slab.root[index].astype(result.real.dtype)
     return result
 
 
@@ -95,13 +98,17 @@ def local_rows(block: Block, index: NDArray[np.int64], n: int) -> tuple[NDArray[
     return local[inside], inside
 
 
-def _propagate_block(slab: Slab, block: Block, trials: Trials[Series], rows: NDArray[np.int64], single: bool) -> Array:
-    """(J, s, m) amplitudes of one block; wider bounds are tried if the terms grow more than they should."""
-    everything = rows.size == block.rows.size and bool(np.all(rows[1:] > rows[:-1]))
-    kept = None if everything else rows
-    for spectrum, coefficients in trials:
+def _propagate_block(
+    slab: Slab,
+    block: Block,
+    trials: Trials[tuple[Series, Array]],
+    rows: NDArray[np.int64] | None,
+    kind: np.dtype[Any],
+) -> tuple[Array, Complex]:
+    """((2, J, s m) sums, phases (J,)) of one block; wider bounds are tried if the terms grow more than they should."""
+    for spectrum, (coefficients, weights) in trials:
         with np.errstate(over="ignore", invalid="ignore"):  # too narrow bounds show in the size of the last term
-            psi, size = sum_series(slab, block, spectrum, coefficients, rows=kept, single=single)
+            parts, size = sum_series(slab, block, spectrum, coefficients, weights, rows=rows, kind=kind)
         if size < 2.0 * spectrum.growth**coefficients.terms:
-            return psi
+            return parts, coefficients.phase
     raise ArithmeticError("the Chebyshev recurrence did not stay bounded; is the potential finite?")

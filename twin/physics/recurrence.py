@@ -115,12 +115,13 @@ def _run(
 
 
 @numba.njit(cache=True)
-def scatter(part: Array, rows: NDArray[np.int64], first_column: int, out: Array) -> None:
-    """out[:, rows, first_column:] ← part (J, s, m) with its last axes exchanged; out (J, M, S)."""
-    for t in range(part.shape[0]):
-        for i in range(part.shape[1]):
-            for j in range(part.shape[2]):
-                out[t, rows[j], first_column + i] = part[t, i, j]
+def scatter(parts: Array, phase: Array, rows: NDArray[np.int64], first_column: int, columns: int, out: Array) -> None:
+    """out[:, rows, first_column:] ← phase_j (even sum + i odd sum); parts (2, J, s m), phase (J,), out (J, M, S)."""
+    for t in range(parts.shape[1]):
+        for i in range(columns):
+            for j in range(rows.size):
+                k = i * rows.size + j
+                out[t, rows[j], first_column + i] = phase[t] * (parts[0, t, k] + 1j * parts[1, t, k])
 
 
 def sum_series(
@@ -128,18 +129,21 @@ def sum_series(
     block: Block,
     spectrum: Spectrum,
     coefficients: Series,
+    weights: Array,
     *,
     rows: NDArray[np.int64] | None,
-    single: bool,
+    kind: np.dtype[Any],
 ) -> tuple[Array, float]:
-    """((J, s, m) amplitudes of ``rows`` (all when None), largest element of the last term)."""
-    matrix, diagonal, mask = block_operator(slab, block, spectrum, kind=kind_of(slab, single=single))
+    """((2, J, s m) sums of even and odd terms of ``rows`` (all when None), largest element of the last term).
+
+    weights: ``coefficients.alternating(CHUNK, kind)``.
+    """
+    matrix, diagonal, mask = block_operator(slab, block, spectrum, kind=kind)
     s, n = diagonal.shape
     index = np.arange(n) if rows is None else rows
-    weights = coefficients.alternating(CHUNK, diagonal.dtype)
-    parts = np.zeros((2, weights.shape[1], s * index.size), dtype=diagonal.dtype)
+    parts = np.zeros((2, weights.shape[1], s * index.size), dtype=kind)
     last = _run(matrix, diagonal, mask, weights, index, coefficients.terms, parts)
-    return with_phase(parts, coefficients.phase, (s, index.size)), float(np.abs(last).max())
+    return parts, float(np.abs(last).max())
 
 
 def with_phase(parts: Array, phase: NDArray[np.complex128], shape: tuple[int, ...]) -> Array:

@@ -133,9 +133,7 @@ def _spectra(
         keep = np.arange(len(hermitian)) if active is None else np.flatnonzero(active[:, j])
         scale = np.ones(keep.size) if weight is None else np.sqrt(weight[keep, j])
         part = np.empty((keep.size, keep.size), dtype=hermitian.dtype)
-        _gather(hermitian, keep, 1.0, part)
-        part *= scale[:, None] * scale
-        part.flat[:: len(keep) + 1] += diagonal[keep, j]
+        _gather_scaled(hermitian, keep, scale, diagonal[keep, j], part)
         one, two = hermitian_bounds(part)
         low, high = min(low, one), max(high, two)
     margin = 0.0 if samples.size == d.shape[1] else 0.03 * (high - low)
@@ -155,32 +153,39 @@ def blocks(slab: Slab, *, terms: int = 40, width: int = 1) -> list[Block]:
     if active is None:
         everything = np.arange(n)
         return [Block(columns=np.arange(i, min(i + 64, s)), rows=everything, masked=False) for i in range(0, s, 64)]
-    best: list[Block] = []
-    least = np.inf
-    for size in (4, 8, 16, 32, 64):
-        trial = []
-        for i in range(0, s, size):
-            part = active[:, i : i + size]
-            rows = np.flatnonzero(part.any(axis=1))
-            trial.append(Block(columns=np.arange(i, min(i + size, s)), rows=rows, masked=part.shape[1] > 1))
-        cost = sum(_cost(b, terms, width) for b in trial)
+    union, size = active, 1
+    best, best_union, least = 1, union, np.inf
+    while size < 64 and (size < s or size == 1):
+        size *= 2
+        if union.shape[1] % 2:
+            union = np.concatenate([union, np.zeros((n, 1), dtype=bool)], axis=1)
+        union = union[:, ::2] | union[:, 1::2]
+        if size == 2 and s > 2:
+            continue
+        columns = np.minimum(size, s - size * np.arange(union.shape[1]))
+        cost = float(_cost(union.sum(axis=0), columns, terms, width).sum())
         if cost < least:
-            best, least = trial, cost
-        if size >= s:
-            break
-    return best
+            best, best_union, least = size, union, cost
+    return [
+        Block(
+            columns=np.arange(best * i, min(best * (i + 1), s)),
+            rows=np.flatnonzero(best_union[:, i]),
+            masked=bool(min(best, s - best * i) > 1),
+        )
+        for i in range(best_union.shape[1])
+    ]
 
 
-def _cost(block: Block, terms: int, width: int) -> float:
-    """Relative time of a block: products of (s, n) and (n, n) matrices, which cost like s + 1.2 columns while they are
+def _cost(rows: NDArray[np.int64], columns: NDArray[np.int64], terms: int, width: int) -> Floats:
+    """Relative time of blocks: products of (s, n) and (n, n) matrices, which cost like s + 1.2 columns while they are
 
     small and like s + 9 beyond about 1e6 multiplications (OpenBLAS then packs the matrix), and 0.1 ms of overhead. Each
     derivative brings a matrix of its own, which is fetched again at every step: like 4 more columns.
     """
-    columns = float(block.columns.size * width)
-    square = float(block.rows.size**2)
-    fetch = (1.2 if square * columns <= 1e6 else 9.0) + 4.0 * (width - 1)
-    return square * (columns + fetch) + 3e6 / terms
+    wide = columns * float(width)
+    square = rows.astype(np.float64) ** 2
+    fetch = np.where(square * wide <= 1e6, 1.2, 9.0) + 4.0 * (width - 1)
+    return np.asarray(square * (wide + fetch) + 3e6 / terms)
 
 
 @numba.njit(cache=True)
@@ -190,6 +195,16 @@ def _gather(matrix: Array, rows: NDArray[np.int64], factor: float, out: Array) -
         source = matrix[rows[i]]
         for j in range(rows.size):
             out[i, j] = factor * source[rows[j]]
+
+
+@numba.njit(cache=True)
+def _gather_scaled(matrix: Array, rows: NDArray[np.int64], scale: Floats, diagonal: Floats, out: Array) -> None:
+    """out = diag(scale) matrix[rows, rows] diag(scale) + diag(diagonal)."""
+    for i in range(rows.size):
+        source = matrix[rows[i]]
+        for j in range(rows.size):
+            out[i, j] = scale[i] * scale[j] * source[rows[j]]
+        out[i, i] += diagonal[i]
 
 
 @numba.njit(cache=True)
