@@ -64,6 +64,8 @@ def prepare_slab(
     n = u.shape[0]
     if u.shape != (n, n) or s.shape[0] != n:
         raise ValueError(f"potential {u.shape} must be square and match the rows of excitation_error {s.shape}")
+    if not np.isfinite(u.sum() + s.sum()):
+        raise ValueError("potential and excitation_error must be finite")
     weight, root, mean = _surface(normal_cosine_ratio, normal_wavenumber_per_angstrom, s.shape, wavenumber_per_angstrom)
     u, hermitian, absorption = _split(u)
     diagonal = 2.0 * wavenumber_per_angstrom * s

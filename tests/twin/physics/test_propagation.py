@@ -10,7 +10,7 @@ from scipy.linalg import expm
 
 from twin.physics.chebyshev import hermitian_bounds
 from twin.physics.propagation import propagate, propagate_slab
-from twin.physics.slab import prepare_slab
+from twin.physics.slab import blocks, prepare_slab
 from twin.physics.two_beam import two_beam_intensity
 
 K = 39.87
@@ -167,3 +167,33 @@ def test_too_narrow_bounds_are_noticed_and_repaired() -> None:
         common = {"thickness_angstrom": NODES, "rows": None, "tolerance": None, "dtype": np.float64}
         expected = propagate_slab(slab=slab, **common)
         np.testing.assert_allclose(propagate_slab(slab=narrow, **common), expected, atol=1e-9)
+
+
+def test_numbers_that_are_not_finite_are_refused() -> None:
+    with pytest.raises(ValueError, match="finite"):
+        propagate(
+            potential=np.full((2, 2), np.nan),
+            excitation_error=np.zeros((2, 1)),
+            wavenumber_per_angstrom=K,
+            thickness_angstrom=[1.0],
+        )
+
+
+def test_nothing_happens_in_no_thickness_and_one_beam_keeps_its_electrons() -> None:
+    u, s = random_case("complex")
+    start = propagate(potential=u, excitation_error=s, wavenumber_per_angstrom=K, thickness_angstrom=[0.0])
+    np.testing.assert_allclose(start[0, 0], 1.0, atol=1e-14)
+    np.testing.assert_allclose(start[0, 1:], 0.0, atol=1e-14)
+    alone = propagate(potential=[[0.1]], excitation_error=[[0.0]], wavenumber_per_angstrom=K, thickness_angstrom=[50.0])
+    np.testing.assert_allclose(alone[0, 0, 0], np.exp(1j * np.pi * 0.1 * 50.0 / K), atol=1e-12)
+
+
+def test_blocks_share_out_every_orientation_once() -> None:
+    u, s = random_case("real", n=90, orientations=37)
+    active = np.abs(s) < 0.015
+    slab = prepare_slab(potential=u, excitation_error=s, wavenumber_per_angstrom=K, active=active)
+    parts = blocks(slab)
+    np.testing.assert_array_equal(np.concatenate([b.columns for b in parts]), np.arange(37))
+    active[0] = True
+    for part in parts:
+        np.testing.assert_array_equal(part.rows, np.flatnonzero(active[:, part.columns].any(axis=1)))
