@@ -60,7 +60,7 @@ def markdown_table(rows: Sequence[Row]) -> str:
             str(r.n),
             r.note,
         )
-        lines.append("| " + " | ".join(cells) + " |")
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines) + "\n"
 
 

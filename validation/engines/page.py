@@ -37,6 +37,10 @@ diffBloch 0.2.0rc1 has M instead of M² on the diagonal; py4DSTEM 0.14.18 takes 
 but leaves M out of the other elements. "Their formula" is our propagator with these changes: it reproduces each peer
 to its own rounding. abTEM's intensities are of plane-wave amplitudes Mψ, ours of flux amplitudes ψ; the comparison
 allows for it.
+
+Cut-offs are judged by R1 = Σ|√I − √I_ref| / Σ√I_ref over the reflections that cross the Ewald sphere within the
+exposure. A share of the matrix-product peak counts 2 n² operations for each term and azimuth, n being the beams of a
+block, over the whole time, selection of beams and look-up included.
 """
 
 FIGURE = "\n![Growth of the cost](engines_growth.png)\n"
