@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.reduction.merge import r_int
+from pipeline.reduction.statistics import r_int
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -1,0 +1,77 @@
+"""From spots on frames to one kinematical intensity for each index.
+
+I(h) = Σ w I_f p_f / Σ w p_f², p_f the model's share of the reflection in frame f: least squares, so that a reflection
+that a frame only grazes counts little.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.reduction.observations import Observations
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FrameMerged:
+    """One intensity for each hkl: hkl (n, 3), intensity, sigma, frames that went in (n,), spots rejected."""
+
+    hkl: Ints
+    intensity: Floats
+    sigma: Floats
+    frames: Ints
+    rejected: int
+
+
+def merge_frames(
+    *,
+    observations: Observations,
+    share: Floats,
+    swept: Floats,
+    relative_error: float = 0.05,
+    reject: float = 5.0,
+    least_swept: float = 0.4,
+) -> FrameMerged:
+    """Average over frames. share: (n,) model per unit F² (scale × relrod); swept: (n,) part of the curve in the
+    exposure.
+
+    Reflections that no frame sweeps by at least ``least_swept`` are left out: their intensity would be all model.
+    """
+    o = observations
+    unique, group = np.unique(o.hkl, axis=0, return_inverse=True)
+    group = np.asarray(group).reshape(-1)
+    n = len(unique)
+    most = np.zeros(n)
+    np.maximum.at(most, group, swept)
+    keep = np.ones(len(group), dtype=bool)
+    f2 = np.zeros(n)
+    for _ in range(4):
+        model = f2[group] * share
+        variance = o.sigma**2 + (relative_error * model) ** 2 + (0.15 * model * (1 - np.minimum(swept, 1.0))) ** 2
+        weight = np.where(keep, 1.0 / variance, 0.0)
+        top = np.bincount(group, weights=weight * o.intensity * share, minlength=n)
+        below = np.bincount(group, weights=weight * share**2, minlength=n)
+        f2 = top / np.maximum(below, 1e-30)
+        off = np.abs(o.intensity - f2[group] * share)
+        limit = reject * np.sqrt(variance + (0.15 * f2[group] * share) ** 2)
+        number = np.bincount(group, minlength=n)
+        keep = (off < limit) | (number[group] < 3)
+    model = f2[group] * share
+    weight = np.where(keep, 1.0 / (o.sigma**2 + (relative_error * model) ** 2), 0.0)
+    below = np.bincount(group, weights=weight * share**2, minlength=n)
+    frames = np.bincount(group[keep], minlength=n)
+    chi2 = np.bincount(group, weights=weight * (o.intensity - model) ** 2, minlength=n) / np.maximum(frames - 1, 1)
+    sigma = np.sqrt(1.0 / np.maximum(below, 1e-30)) * np.sqrt(np.where(frames > 1, np.maximum(chi2, 1.0), 1.0))
+    good = (most >= least_swept) & (frames > 0) & (below > 0)
+    return FrameMerged(
+        hkl=unique[good],
+        intensity=f2[good],
+        sigma=sigma[good],
+        frames=frames[good],
+        rejected=int(np.count_nonzero(~keep)),
+    )
