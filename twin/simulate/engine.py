@@ -14,16 +14,19 @@ from twin.model.specimen import Pose
 from twin.physics.ewald import precession_directions
 from twin.physics.lattice import Floats
 
+_MAX_STEPS = 512
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Engine:
     """Forward engine. Steps and nodes are the least that are used; thick particles get more.
 
     g_max_per_angstrom: beams that are coupled and rendered. s_max_per_angstrom: beams with |s_g| above it are left
-    out at each direction. spot_modes: terms of the spot shape in the column approximation.
+    out at each direction. spot_modes: terms of the spot shape in the column approximation. slice_angstrom,
+    phonon_configurations (0: atoms at rest, damped by their U): of multislice, which draws every beam to g_max.
     """
 
-    kind: Literal["bloch", "kinematical"] = "bloch"
+    kind: Literal["bloch", "kinematical", "multislice"] = "bloch"
     g_max_per_angstrom: float = 2.0
     s_max_per_angstrom: float = 0.02
     azimuth_steps: int = 64
@@ -32,6 +35,8 @@ class Engine:
     absorption: bool = True
     spot_modes: int = 5
     dtype: Literal["float32", "float64"] = "float32"
+    slice_angstrom: float = 1.0
+    phonon_configurations: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -48,18 +53,26 @@ class Sampling:
     weight: Floats
 
 
+def middle_rotation(pose: Pose) -> tuple[Floats, Floats]:
+    """(rotation of the crystal at mid-exposure (3, 3), rotation vector of the whole exposure (3,) in radians)."""
+    start, end = np.array(pose.rotation_start), np.array(pose.rotation_end)
+    sweep = Rotation.from_matrix(end @ start.T).as_rotvec()
+    return np.asarray(Rotation.from_rotvec(0.5 * sweep).as_matrix() @ start), np.asarray(sweep)
+
+
 def sample_exposure(*, pose: Pose, engine: Engine, thickness_angstrom: float, mosaicity_deg: float) -> Sampling:
     """Directions of the precession cone, of the rotation during the exposure, or of a still; mosaic spread folded in.
 
-    Steps are fine enough that s changes by at most half of 1/t between two of them at g_max.
+    thickness_angstrom: of the thickest column. An intensity on the cone holds harmonics of the azimuth up to
+    2π sin(φ) g t (those of exp(2πi t s)), so that a few more steps than that sum it; other exposures take steps in
+    which s changes by at most half of 1/t at g_max.
     """
-    start, end = np.array(pose.rotation_start), np.array(pose.rotation_end)
-    sweep = Rotation.from_matrix(end @ start.T).as_rotvec()
-    middle = Rotation.from_rotvec(0.5 * sweep).as_matrix() @ start
+    middle, sweep = middle_rotation(pose)
     angle = float(np.linalg.norm(sweep))
     if pose.precession_deg > 0.0:
         path = 2 * math.pi * math.sin(math.radians(pose.precession_deg))
-        count = _steps(path, engine.azimuth_steps, thickness_angstrom, 0.4 * engine.g_max_per_angstrom)
+        harmonics = path * engine.g_max_per_angstrom * thickness_angstrom
+        count = min(_MAX_STEPS, max(engine.azimuth_steps, math.ceil(harmonics) + 12))
         directions = precession_directions(precession_deg=pose.precession_deg, steps=count)
         turns = np.broadcast_to(np.eye(3), (count, 3, 3))
     else:
@@ -74,7 +87,7 @@ def sample_exposure(*, pose: Pose, engine: Engine, thickness_angstrom: float, mo
 
 
 def _steps(path_rad: float, least: int, thickness_angstrom: float, g_per_angstrom: float) -> int:
-    return min(512, max(least, math.ceil(2.0 * path_rad * g_per_angstrom * thickness_angstrom)))
+    return min(_MAX_STEPS, max(least, math.ceil(2.0 * path_rad * g_per_angstrom * thickness_angstrom)))
 
 
 def _mosaic(directions: Floats, sd_rad: float) -> Floats:

@@ -23,12 +23,13 @@ from twin.physics.lattice import Floats, Ints
 from twin.physics.projection import pixels_from_g
 from twin.physics.structure_factors import structure_factors
 from twin.simulate.background import diffuse_image
-from twin.simulate.engine import Engine, Sampling, sample_exposure
+from twin.simulate.engine import Engine, Sampling, middle_rotation, sample_exposure
 from twin.simulate.illumination import Footprint, direct_beam_spot, footprint, incident_electrons, particle_spots
+from twin.simulate.multislice import multislice_exposure
 from twin.simulate.render import add_spots
 from twin.simulate.waves import Waves, exposure_waves
 from twin.specimen.membrane import inelastic_fraction, transmitted_fraction
-from twin.specimen.shapes import body_axes
+from twin.specimen.shapes import body_axes, maximum_thickness_angstrom
 
 _MAX_NODES = 48
 _LEAST_ELECTRONS = 1e-3  # spots below this are not drawn; they stay in the list
@@ -74,7 +75,10 @@ class _Exposure:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Scattered:
-    """Per electron through the membrane: fraction (n,) in each spot, and what hit, what stayed, what was absorbed."""
+    """Per electron through the membrane: fraction (n,) in each spot, and what hit, what stayed, what was absorbed.
+
+    ``image``: all that is scattered, where the engine makes whole patterns (multislice), in place of spots.
+    """
 
     hkl: Ints
     g_lab: Floats
@@ -85,6 +89,7 @@ class _Scattered:
     direct: float
     lost: float
     beams: int
+    image: NDArray[np.float32] | None = None
 
 
 def expected_electrons(*, truth: Truth, pose: Pose, engine: Engine) -> ExpectedFrame:
@@ -95,7 +100,9 @@ def expected_electrons(*, truth: Truth, pose: Pose, engine: Engine) -> ExpectedF
     exposure = _exposure(truth, pose, engine)
     scattered = _scatter(truth, pose, engine, exposure)
     image = np.zeros((scope.detector.slow_px, scope.detector.fast_px), dtype=np.float32)
-    if exposure.shadow.basis is not None:
+    if scattered.image is not None:
+        image += np.float32(through) * scattered.image
+    elif exposure.shadow.basis is not None:
         _draw_spots(image, truth, pose, exposure, exposure.shadow.basis, scattered, through)
     loss = inelastic_fraction(membrane=truth.membrane, energy_kev=scope.beam.energy_kev)
     _draw_direct_beam(image, truth, pose, through * scattered.direct * (1.0 - loss))
@@ -130,23 +137,25 @@ def expected_electrons(*, truth: Truth, pose: Pose, engine: Engine) -> ExpectedF
 
 def _exposure(truth: Truth, pose: Pose, engine: Engine) -> _Exposure:
     particle = truth.particle
-    size = 10.0 * max(particle.size_nm)
-    sampling = sample_exposure(pose=pose, engine=engine, thickness_angstrom=size, mosaicity_deg=particle.mosaicity_deg)
-    orientation = sampling.middle @ np.array(particle.mounting)
+    orientation = middle_rotation(pose)[0] @ np.array(particle.mounting)
     axes = orientation @ body_axes(particle, truth.crystal.cell)
+    deepest = maximum_thickness_angstrom(particle=particle, axes_lab=axes)
+    sampling = sample_exposure(
+        pose=pose, engine=engine, thickness_angstrom=deepest, mosaicity_deg=particle.mosaicity_deg
+    )
     shadow = footprint(
         particle=particle,
         axes_lab=axes,
         beam=truth.microscope.beam,
         shift_nm=pose.shift_nm,
-        nodes=_nodes(engine, size),
+        nodes=_nodes(engine, deepest),
     )
     return _Exposure(orientation=orientation, axes_lab=axes, shadow=shadow, sampling=sampling)
 
 
-def _nodes(engine: Engine, size_angstrom: float) -> int:
+def _nodes(engine: Engine, thickness_angstrom: float) -> int:
     """Enough Gauss nodes for sin²(π s t) up to s_max."""
-    return min(_MAX_NODES, max(engine.thickness_nodes, math.ceil(1.6 * engine.s_max_per_angstrom * size_angstrom) + 5))
+    return min(_MAX_NODES, max(engine.thickness_nodes, math.ceil(1.6 * engine.s_max_per_angstrom * thickness_angstrom) + 5))
 
 
 def _scatter(truth: Truth, pose: Pose, engine: Engine, exposure: _Exposure) -> _Scattered:
@@ -158,6 +167,8 @@ def _scatter(truth: Truth, pose: Pose, engine: Engine, exposure: _Exposure) -> _
             hkl=none.astype(np.int64), g_lab=none, fraction=none[:, 0], position_px=none[:, :2],
             density=np.zeros((0, 1, 1), dtype=np.complex64), hit=0.0, direct=1.0, lost=0.0, beams=0,
         )  # fmt: skip
+    if engine.kind == "multislice":
+        return _multislice(truth, pose, engine, exposure, basis)
     waves = exposure_waves(
         crystal=truth.crystal,
         energy_kev=truth.microscope.beam.energy_kev,
@@ -180,6 +191,31 @@ def _scatter(truth: Truth, pose: Pose, engine: Engine, exposure: _Exposure) -> _
         direct=max(0.0, 1.0 - hit + passed),
         lost=max(0.0, hit - passed - diffracted),
         beams=len(waves.coupled),
+    )
+
+
+def _multislice(
+    truth: Truth, pose: Pose, engine: Engine, exposure: _Exposure, basis: ThicknessBasis
+) -> _Scattered:
+    found = multislice_exposure(
+        truth=truth,
+        pose=pose,
+        engine=engine,
+        orientation=exposure.orientation,
+        sampling=exposure.sampling,
+        basis=basis,
+    )
+    return _Scattered(
+        hkl=found.hkl,
+        g_lab=found.g_lab,
+        fraction=found.fraction,
+        position_px=pixels_from_g(g_xy=found.g_lab[:, :2], microscope=truth.microscope, centre_px=pose.centre_px),
+        density=np.zeros((len(found.hkl), 1, 1), dtype=np.complex64),
+        hit=float(basis.weight.sum()),
+        direct=found.direct,
+        lost=0.0,
+        beams=len(found.hkl) + 1,
+        image=found.image,
     )
 
 

@@ -1,4 +1,9 @@
-"""Putting spots on pixels: fine-sampled shapes at sub-pixel positions, electrons conserved."""
+"""Putting spots on pixels: fine-sampled shapes at sub-pixel positions, electrons conserved.
+
+A shape is piecewise constant on its fine steps, so a pixel's share is a box sum over ``oversampling`` steps, linear
+between whole steps. The box sums of all templates at all sub-pixel phases are made once for a frame; a spot is then
+the mixture of four of them in its few pixels instead of all its fine steps.
+"""
 
 from __future__ import annotations
 
@@ -9,49 +14,87 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from twin.physics.lattice import Floats, Ints
+from twin.physics.lattice import Floats
 
 FAINT_ELECTRONS = 10.0
 
 
 @numba.njit(cache=True)
-def _edges(position: float, samples: int, oversampling: int, first: Any, share: Any) -> None:
-    """First pixel that each fine step touches, and the share of it there (the rest goes to the next pixel)."""
-    for i in range(samples):
-        low = position + (i - samples // 2 - 0.5) / oversampling + 0.5
-        pixel = math.floor(low)
-        first[i] = pixel
-        share[i] = min(1.0, (pixel + 1 - low) * oversampling)
+def _box_sums(templates: Any, oversampling: int, out: Any) -> None:
+    """out[fy, fx, t, ky, kx] ← sum of template t over the box of ``oversampling`` steps a side.
+
+    It starts at step f + k · oversampling − oversampling along each direction; steps outside a template are 0.
+    Phases f run to oversampling + 1: a position and its next step have the same k.
+    """
+    count, samples, _ = templates.shape
+    phases, width = out.shape[0], out.shape[3]
+    reach = samples + oversampling + 1  # starts −oversampling … samples
+    across = np.zeros((samples, reach))
+    for t in range(count):
+        for i in range(samples):
+            total = 0.0
+            for m in range(reach):
+                across[i, m] = total
+                if m < samples:
+                    total += templates[t, i, m]
+                if m >= oversampling and m - oversampling < samples:
+                    total -= templates[t, i, m - oversampling]
+        line = np.zeros(reach)
+        for m in range(reach):
+            for fy in range(m % oversampling, min(m + 1, phases), oversampling):
+                ky = (m - fy) // oversampling
+                if ky < width:
+                    for fx in range(phases):
+                        for kx in range(width):
+                            x = fx + kx * oversampling
+                            out[fy, fx, t, ky, kx] = line[x] if x < reach else 0.0
+            if m < samples:
+                line += across[m]
+            if m >= oversampling and m - oversampling < samples:
+                line -= across[m - oversampling]
 
 
 @numba.njit(cache=True)
-def _add_spots(image: Any, shapes: Any, position: Any, oversampling: int) -> None:
+def _place(position: float, samples: int, oversampling: int) -> tuple[int, int, float]:
+    """(first pixel that a spot touches, whole step where the pixel starts in the box sums, rest of a step)."""
+    low = position + (-(samples // 2) - 0.5) / oversampling + 0.5
+    pixel = math.floor(low)
+    start = (pixel - low) * oversampling + oversampling
+    whole = math.floor(start)
+    return pixel, whole, start - whole
+
+
+@numba.njit(cache=True, fastmath=True)
+def _mix(boxes: Any, mixture: Any, row: int, col: int, row_rest: float, col_rest: float, patch: Any) -> None:
+    """patch (pixels) ← mixture of the templates, linear between the four steps around (row, col)."""
+    patch[:] = 0.0
+    for a in range(2):
+        for b in range(2):
+            share = (row_rest if a else 1.0 - row_rest) * (col_rest if b else 1.0 - col_rest)
+            for t in range(boxes.shape[2]):
+                factor = np.float32(share * mixture[t])
+                source = boxes[row + a, col + b, t]
+                for i in range(patch.size):
+                    patch[i] += factor * source[i]
+
+
+@numba.njit(cache=True)
+def _add_spots(image: Any, boxes: Any, coefficients: Any, scale: Any, position: Any, width: int) -> None:
+    """boxes (phases, phases, T, width²): see :func:`_box_sums`; the other arguments as in :func:`add_spots`."""
     slow, fast = image.shape
-    count, samples, _ = shapes.shape
-    col, row = np.empty(samples, np.int64), np.empty(samples, np.int64)
-    col_share, row_share = np.empty(samples), np.empty(samples)
-    width = samples // oversampling + 3
-    line = np.empty(width)
-    for n in range(count):
-        _edges(position[n, 0], samples, oversampling, col, col_share)
-        _edges(position[n, 1], samples, oversampling, row, row_share)
-        base = col[0]
-        for i in range(samples):
-            line[:] = 0.0
-            for j in range(samples):
-                value = shapes[n, i, j]
-                k = col[j] - base
-                line[k] += value * col_share[j]
-                line[k + 1] += value * (1.0 - col_share[j])
-            for part in range(2):
-                y = row[i] + part
-                factor = row_share[i] if part == 0 else 1.0 - row_share[i]
-                if y < 0 or y >= slow or factor == 0.0:
-                    continue
-                for k in range(width):
-                    x = base + k
-                    if 0 <= x < fast:
-                        image[y, x] += factor * line[k]
+    oversampling = boxes.shape[0] - 2
+    samples = (width - 1) * oversampling
+    patch = np.zeros(width * width, dtype=boxes.dtype)
+    for n in range(position.shape[0]):
+        col, col_step, col_rest = _place(position[n, 0], samples, oversampling)
+        row, row_step, row_rest = _place(position[n, 1], samples, oversampling)
+        if row >= slow or col >= fast or row + width <= 0 or col + width <= 0:
+            continue
+        mixture = coefficients[min(n, coefficients.shape[0] - 1)]
+        _mix(boxes, mixture, row_step, col_step, row_rest, col_rest, patch)
+        for i in range(max(0, -row), min(width, slow - row)):
+            for j in range(max(0, -col), min(width, fast - col)):
+                image[row + i, col + j] += scale[n] * max(patch[i * width + j], 0.0)
 
 
 def add_spots(
@@ -65,33 +108,41 @@ def add_spots(
 ) -> None:
     """Add spots to ``image`` (slow, fast) in place; spots that reach over its edge lose what falls outside.
 
-    coefficients (N, T) of templates (T, n, n) with ``oversampling`` steps a pixel; intensity (N,) electrons that each
-    spot gets in total; position_px (N, 2) fast, slow. Spots below ``FAINT_ELECTRONS`` share their mean shape.
+    coefficients (N, T) of templates (T, n, n) with ``oversampling`` steps a pixel, n a multiple of it; intensity (N,)
+    electrons that each spot gets in total; position_px (N, 2) fast, slow. Spots below ``FAINT_ELECTRONS`` share their
+    mean shape.
     """
-    flat = templates.reshape(len(templates), -1).astype(np.float32)
+    boxes = _boxes(templates, oversampling)
+    total = templates.reshape(len(templates), -1).sum(axis=1, dtype=np.float64)
     faint = intensity < FAINT_ELECTRONS
-    for part in _parts(np.flatnonzero(~faint)):
-        _add(image, coefficients[part], flat, intensity[part], position_px[part], oversampling)
-    common = coefficients[faint].sum(axis=0, keepdims=True)
-    for part in _parts(np.flatnonzero(faint)):
-        _add(image, common, flat, intensity[part], position_px[part], oversampling)
+    _add(image, boxes, total, coefficients[~faint], intensity[~faint], position_px[~faint])
+    if faint.any():
+        common = coefficients[faint].sum(axis=0, keepdims=True)
+        shared = (common[0].astype(np.float32) @ boxes)[:, :, None]
+        one = common @ total
+        _add(image, shared, one, np.ones((1, 1)), intensity[faint], position_px[faint])
 
 
-def _parts(index: Ints) -> list[Ints]:
-    return [index[i : i + 128] for i in range(0, len(index), 128)]
+def _boxes(templates: Floats, oversampling: int) -> NDArray[np.float32]:
+    """(phases, phases, T, pixels) box sums of the templates."""
+    count, samples, _ = templates.shape
+    phases, width = oversampling + 2, samples // oversampling + 1
+    boxes = np.zeros((phases, phases, count, width, width), dtype=np.float32)
+    _box_sums(templates, oversampling, boxes)
+    return boxes.reshape(phases, phases, count, width**2)
 
 
 def _add(
     image: NDArray[np.float32],
+    boxes: NDArray[np.float32],
+    total: Floats,
     coefficients: Floats,
-    flat: NDArray[np.float32],
     intensity: Floats,
     position_px: Floats,
-    oversampling: int,
 ) -> None:
-    """Spots of coefficients (N or 1, T): one row serves all spots."""
-    samples = math.isqrt(flat.shape[1])
-    shapes = np.maximum(coefficients.astype(np.float32) @ flat, 0.0)
-    total = np.maximum(shapes.sum(axis=1), np.float32(1e-30))
-    shapes = shapes * (intensity.astype(np.float32) / total)[:, None]
-    _add_spots(image, shapes.reshape(-1, samples, samples), position_px, oversampling)
+    """Spots of coefficients (N or 1, T): one row serves all spots. total (T,): sums of the templates."""
+    if len(intensity) == 0:
+        return
+    scale = np.asarray(intensity / np.maximum(coefficients @ total, 1e-30), dtype=np.float64)
+    rows = np.ascontiguousarray(coefficients, dtype=np.float64)
+    _add_spots(image, np.ascontiguousarray(boxes), rows, scale, position_px, math.isqrt(boxes.shape[3]))

@@ -84,6 +84,16 @@ def lateral_extent_angstrom(*, particle: Particle, axes_lab: ArrayLike) -> tuple
     return float(reach[0]), float(reach[1])
 
 
+def maximum_thickness_angstrom(*, particle: Particle, axes_lab: ArrayLike) -> float:
+    """Thickest column in Å, on 65 × 65 lines of which one goes through the centre."""
+    half_x, half_y = lateral_extent_angstrom(particle=particle, axes_lab=axes_lab)
+    step = np.linspace(-1.0, 1.0, 65)
+    cut = columns(
+        particle=particle, axes_lab=axes_lab, x_angstrom=half_x * step[None, :], y_angstrom=half_y * step[:, None]
+    )
+    return float(cut.thickness_angstrom.max())
+
+
 def volume_angstrom3(particle: Particle) -> float:
     """Volume in Å³."""
     a, b, c = (10.0 * v for v in particle.size_nm)
