@@ -25,6 +25,7 @@ from pipeline.refinement.problem import (
     State,
     evaluator,
     frame_tasks,
+    mosaicity_of,
     parameter_names,
     state_at,
     thicknesses_of,
@@ -69,6 +70,7 @@ def refine_dynamical(
         thicknesses=0 if not settings.refine_thickness else len(frames) if settings.thickness_per_frame else 1,
         tilts=len(frames) if settings.refine_orientations else 0,
         frames=len(frames),
+        mosaicity=int(settings.refine_mosaicity),
     )
     _check_enough(sum(len(f.hkl) for f in frames), layout, model)
     energy = orientation.microscope.beam.energy_kev
@@ -120,7 +122,9 @@ def find_start(problem: Problem, frames: tuple[FrameData, ...]) -> State:
     thickness = 10.0 * settings.thickness_nm if settings.thickness_nm is not None else 0.0
     for cycle in range(2):
         if settings.thickness_nm is None:
-            thickness = _scan(problem, frames, values, cycle, near=thickness)
+            thickness = _scan(
+                problem, frames, values, cycle, near=thickness, mosaicity_deg=settings.mosaicity_start_deg
+            )
         if not settings.refine_orientations:
             break
         frames, tilt, _ = optimise_orientations(
@@ -128,11 +132,18 @@ def find_start(problem: Problem, frames: tuple[FrameData, ...]) -> State:
             frames=frames,
             values=values,
             thickness_angstrom=np.full(len(frames), thickness),
+            mosaicity_deg=settings.mosaicity_start_deg,
             prior_deg=settings.orientation_sd_deg,
             cycles=4 if cycle == 0 else 2,
         )
         problem.note("orientation", cycle, float(np.sqrt(np.mean(tilt**2))))
-    return state_at(problem.layout, frames=frames, values=values, thickness_angstrom=np.full(len(frames), thickness))
+    return state_at(
+        problem.layout,
+        frames=frames,
+        values=values,
+        thickness_angstrom=np.full(len(frames), thickness),
+        mosaicity_deg=settings.mosaicity_start_deg,
+    )
 
 
 def look_again(problem: Problem, state: State, *, nominal: tuple[FrameData, ...], choose_beams: bool) -> State | None:
@@ -143,11 +154,11 @@ def look_again(problem: Problem, state: State, *, nominal: tuple[FrameData, ...]
     """
     settings, layout = problem.settings, problem.layout
     values = state.point[: layout.structure]
-    thickness = thicknesses_of(layout, state)
+    thickness, mosaicity = thicknesses_of(layout, state), mosaicity_of(layout, state)
     frames = rebased(layout, state)
     changed = choose_beams and bool(np.abs(tilts_of(layout, state)).max() > _TURN_THAT_CHANGES_BEAMS_DEG)
     if settings.thickness_nm is None and layout.thicknesses == 1:
-        scanned = _scan(problem, frames, values, 2, near=float(thickness[0]))
+        scanned = _scan(problem, frames, values, 2, near=float(thickness[0]), mosaicity_deg=mosaicity)
         if abs(scanned / thickness[0] - 1.0) > 0.15:
             thickness, changed = np.full(len(frames), scanned), True
     if settings.refine_orientations:
@@ -160,6 +171,7 @@ def look_again(problem: Problem, state: State, *, nominal: tuple[FrameData, ...]
                 frames=[nominal[i] for i in suspects],
                 values=values,
                 thickness_angstrom=thickness[suspects],
+                mosaicity_deg=mosaicity,
                 cycles=4,
             )
             kept = list(frames)
@@ -169,7 +181,7 @@ def look_again(problem: Problem, state: State, *, nominal: tuple[FrameData, ...]
             frames = tuple(kept)
     if not changed:
         return None
-    return state_at(layout, frames=frames, values=values, thickness_angstrom=thickness)
+    return state_at(layout, frames=frames, values=values, thickness_angstrom=thickness, mosaicity_deg=mosaicity)
 
 
 def _suspects(
@@ -192,7 +204,9 @@ def rebased(layout: Layout, state: State) -> tuple[FrameData, ...]:
     )
 
 
-def _scan(problem: Problem, frames: tuple[FrameData, ...], values: Floats, cycle: int, *, near: float) -> float:
+def _scan(
+    problem: Problem, frames: tuple[FrameData, ...], values: Floats, cycle: int, *, near: float, mosaicity_deg: float
+) -> float:
     """T in Å with the least residual; within a factor of 2.5 of ``near`` unless that is 0."""
     chosen, settings = frames, problem.settings
     if len(frames) > _FRAMES_IN_SCAN:
@@ -201,7 +215,9 @@ def _scan(problem: Problem, frames: tuple[FrameData, ...], values: Floats, cycle
         low, high = settings.thickness_scan_nm
         span = (max(low, 0.04 * near), max(min(high, 0.25 * near), 1.5 * max(low, 0.04 * near)))
         settings = replace(settings, thickness_scan_nm=span)
-    trial, residual = scan_thickness(frame_map=problem.mapped, frames=chosen, values=values, settings=settings)
+    trial, residual = scan_thickness(
+        frame_map=problem.mapped, frames=chosen, values=values, settings=settings, mosaicity_deg=mosaicity_deg
+    )
     problem.note("thickness", cycle, 100.0 * float(np.sqrt(residual.min())))
     return float(trial[np.argmin(residual)])
 
@@ -211,7 +227,7 @@ def least_squares(problem: Problem, state: State) -> tuple[State, Fit]:
     layout = problem.layout
     limits = np.full(layout.size, np.inf)
     limits[: layout.structure] = step_limits(problem.parametrisation)
-    tilts = layout.structure + layout.thicknesses
+    tilts = layout.tilt_start
     limits[layout.structure : tilts] = _LOG_THICKNESS_STEP
     limits[tilts : tilts + 2 * layout.tilts] = _TILT_STEP_DEG
     total = sum(float((f.weights * f.intensity**2).sum()) for f in state.frames)

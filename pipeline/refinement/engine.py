@@ -7,13 +7,13 @@ occupancies near zero): I = |U_g|² ⟨(π t/K)² sinc²(π s t)⟩ over thickne
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.refinement.frames import FrameData
+from pipeline.refinement.frames import FrameData, block_positions, mosaic_directions
 from pipeline.refinement.parameters import Parametrisation
 from pipeline.refinement.potential import TablePlan, fill_table, matrix_index, plan_table
 from pipeline.refinement.settings import DynamicalSettings
@@ -30,23 +30,26 @@ from twin.physics.propagation import propagate
 class FrameTask:
     """One frame at one point. values: (P,) structure; thickness_angstrom: T; tilt_deg: (2,) turn about x and y of the
 
-    laboratory from the frame's own orientation. derivatives: which to give, of "structure", "orientation", "thickness".
+    laboratory from the frame's own orientation. structure, orientation, thickness, mosaicity: derivatives to give.
     """
 
     frame: FrameData
     values: Floats
     thickness_angstrom: float
     tilt_deg: Floats
+    mosaicity_deg: float = 0.0
     structure: bool = False
     orientation: bool = False
     thickness: bool = False
+    mosaicity: bool = False
     scan_angstrom: Floats | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FrameResult:
-    """intensity (M,), for unit incident flux. Derivatives: (P, M), (2, M) by degrees, (M,) by ln T; empty if not asked.
+    """intensity (M,), for unit incident flux. Derivatives: (P, M), (2, M) by degrees, (M,) by ln T and by the
 
+    mosaicity in degrees; empty if not asked.
     scan: (J, M) intensities of slabs of the asked thicknesses, else empty.
     """
 
@@ -55,6 +58,7 @@ class FrameResult:
     orientation: Floats
     thickness: Floats
     scan: Floats
+    mosaicity: Floats = field(default_factory=lambda: np.zeros(0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -142,23 +146,38 @@ class FrameEngine:
         u, weights = thickness_quadrature(model=self._settings.thickness_model, nodes=nodes)
         return u * thickness_angstrom, weights
 
-    def _excitation(self, g_lab: Floats, directions: Floats) -> tuple[Floats, Floats]:
-        """s (N, S) and its derivatives by the two tilts in degrees (2, N, S): ∂s = −(e × g)·d."""
+    def _excitation(self, g_lab: Floats, task: FrameTask) -> tuple[Floats, Floats]:
+        """s (N, S) and its derivatives (Q, N, S) by what is asked for.
+
+        By the two tilts in degrees, ∂s = −(e × g)·d; by the mosaicity, ∂s = −g·∂d.
+        """
+        directions, slope = task.frame.directions, None
+        if task.frame.across is not None and (task.mosaicity or task.mosaicity_deg > 0):
+            directions, slope = mosaic_directions(
+                directions=directions,
+                across=task.frame.across,
+                turns=block_positions(self._settings.mosaic_blocks),
+                mosaicity_deg=task.mosaicity_deg,
+            )
         s = excitation_errors(g_lab=g_lab, directions=directions, wavenumber_per_angstrom=self._k)
-        axes = np.eye(3)[:2]
-        moved = np.cross(axes[:, None, :], g_lab[None, :, :])
-        return s, np.asarray(-np.radians(1.0) * (moved @ directions.T))
+        rows = np.zeros((0, *s.shape))
+        if task.orientation:
+            moved = np.cross(np.eye(3)[:2][:, None, :], g_lab[None, :, :])
+            rows = np.concatenate([rows, -np.radians(1.0) * (moved @ directions.T)])
+        if task.mosaicity and slope is not None:
+            rows = np.concatenate([rows, -(g_lab @ slope.T)[None]])
+        return s, rows
 
     def _dynamical(self, task: FrameTask, lab: Floats) -> FrameResult:
         plan = self._plan(task.frame)
         u, du = self._tables(task.values, task.structure)
-        s, ds = self._excitation(plan.hkl @ lab.T, task.frame.directions)
+        s, ds = self._excitation(plan.hkl @ lab.T, task)
         nodes, weights = self._quadrature(task.thickness_angstrom)
         dtype = np.float32 if self._settings.single_precision else np.float64
         azimuths = np.full(s.shape[1], 1.0 / s.shape[1])
         count = len(self._parametrisation) if task.structure else 0
         none = np.zeros((0, len(plan.rows)))
-        if task.scan_angstrom is not None or not (task.structure or task.orientation or task.thickness):
+        if task.scan_angstrom is not None or not _wants_derivatives(task):
             wanted = nodes if task.scan_angstrom is None else task.scan_angstrom
             psi = propagate(
                 potential=u[plan.index],
@@ -182,7 +201,7 @@ class FrameEngine:
             potential=u[plan.index],
             potential_derivatives=du[:count][:, plan.index] if count else np.zeros((0, n, n)),
             excitation_error=s,
-            excitation_derivatives=ds if task.orientation else np.zeros((0, n, s.shape[1])),
+            excitation_derivatives=ds,
             wavenumber_per_angstrom=self._k,
             thickness_angstrom=nodes,
             thickness_weights=weights,
@@ -198,6 +217,7 @@ class FrameEngine:
             orientation=rows[count : count + turn],
             thickness=rows[-1] if task.thickness else none.sum(axis=0),
             scan=none,
+            mosaicity=rows[count + turn] if len(ds) > turn else np.zeros(0),
         )
 
     def _kinematical(self, task: FrameTask, lab: Floats) -> FrameResult:
@@ -206,7 +226,7 @@ class FrameEngine:
         cells = np.ravel_multi_index(tuple((hkl + limits).T), self._table_plan.shape)
         table, derivative_table = self._tables(task.values, task.structure)
         u, du = table[cells], derivative_table[:, cells]
-        s, ds = self._excitation(hkl @ lab.T, task.frame.directions)
+        s, ds = self._excitation(hkl @ lab.T, task)
         nodes, weights = self._quadrature(task.thickness_angstrom)
         power = np.abs(u) ** 2
         if task.scan_angstrom is not None:
@@ -221,13 +241,19 @@ class FrameEngine:
             )
         kernel, by_s, by_log_t = _weak_limit(s, nodes, self._k)
         mean = np.einsum("j,jms->m", weights, kernel) / s.shape[1]
+        turned = power * np.einsum("j,jms,qms->qm", weights, by_s, ds, optimize=True) / s.shape[1]
         return FrameResult(
             intensity=power * mean,
             structure=2.0 * (np.conj(u) * du).real * mean if task.structure else np.zeros((0, len(u))),
-            orientation=power * np.einsum("j,jms,qms->qm", weights, by_s, ds, optimize=True) / s.shape[1],
+            orientation=turned[:2] if task.orientation else turned[:0],
             thickness=power * np.einsum("j,jms->m", weights, by_log_t) / s.shape[1],
             scan=np.zeros((0, len(u))),
+            mosaicity=turned[-1] if len(ds) > 2 * task.orientation else np.zeros(0),
         )
+
+
+def _wants_derivatives(task: FrameTask) -> bool:
+    return task.structure or task.orientation or task.thickness or task.mosaicity
 
 
 def _weak_limit(s: Floats, t: Floats, k: float) -> tuple[Floats, Floats, Floats]:

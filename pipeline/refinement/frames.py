@@ -22,6 +22,7 @@ class FrameData:
     """Reflections of one frame. hkl (M, 3); intensity, sigma, weights (M,).
 
     reciprocal_lab: (3, 3) R·UB in Å⁻¹ at the middle of the frame. directions: (S, 3) unit vectors of K in that setting.
+    across: (3,) the axis about which mosaic blocks are turned, perpendicular to beam and tilt axis.
     """
 
     index: int
@@ -31,6 +32,7 @@ class FrameData:
     weights: Floats
     reciprocal_lab: Floats
     directions: Floats
+    across: Floats | None = None
 
 
 def exposure_directions(*, mode: Mode, semi_angle_deg: float, steps: int, tilt_axis_deg: float) -> Floats:
@@ -46,6 +48,28 @@ def exposure_directions(*, mode: Mode, semi_angle_deg: float, steps: int, tilt_a
     axis = tilt_axis_vector(tilt_axis_deg)
     z = np.array([0.0, 0.0, 1.0])
     return np.asarray(np.cos(delta)[:, None] * z - np.sin(delta)[:, None] * np.cross(axis, z))
+
+
+def block_positions(count: int) -> Floats:
+    """Turns (count,) of equally many equidistant mosaic blocks, with a standard deviation of 1."""
+    x = np.arange(count, dtype=np.float64) - 0.5 * (count - 1)
+    return np.asarray(x / max(float(np.sqrt(np.mean(x**2))), 1e-300)) if count > 1 else np.zeros(1)
+
+
+def mosaic_directions(
+    *, directions: Floats, across: Floats, turns: Floats, mosaicity_deg: float
+) -> tuple[Floats, Floats]:
+    """Directions of K (B·S, 3) as seen from blocks turned by mosaicity · turns (B,) about ``across``, and ∂/∂degree.
+
+    Block by block, so that neighbouring columns are neighbouring directions.
+    """
+    angle = np.repeat(np.radians(mosaicity_deg) * turns, len(directions))[:, None]
+    base = np.tile(directions, (len(turns), 1))
+    along = np.outer(base @ across, across)
+    flat, turned = base - along, np.cross(across, base)
+    out = along + np.cos(angle) * flat - np.sin(angle) * turned
+    slope = -np.sin(angle) * flat - np.cos(angle) * turned
+    return out, np.asarray(slope * np.repeat(np.radians(turns), len(directions))[:, None])
 
 
 def relative_excitation(
@@ -118,6 +142,7 @@ def select_frames(
                 weights=intensity_weights(intensity=intensity, sigma=sigma, instability=settings.instability),
                 reciprocal_lab=lab,
                 directions=directions,
+                across=np.cross([0.0, 0.0, 1.0], tilt_axis_vector(microscope.projection.tilt_axis_deg)),
             )
         )
     return tuple(frames)

@@ -25,26 +25,37 @@ Progress = Callable[[str, int, float], None]  # stage, cycle, value of the stage
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Layout:
-    """Order of the free vector: structure (P), ln T (one or one a frame, or none), tilts (2 a frame), scales."""
+    """Order of the free vector: structure (P), ln T (one or one a frame, or none), ln mosaicity, tilts (2 a frame),
+    scales.
+    """
 
     structure: int
     thicknesses: int
     tilts: int
     frames: int
+    mosaicity: int = 0
 
     @property
     def size(self) -> int:
-        return self.structure + self.thicknesses + 2 * self.tilts + self.frames
+        return self.tilt_start + 2 * self.tilts + self.frames
+
+    @property
+    def tilt_start(self) -> int:
+        return self.structure + self.thicknesses + self.mosaicity
+
+    @property
+    def mosaicity_column(self) -> int:
+        return self.structure + self.thicknesses
 
     def thickness_column(self, frame: int) -> int:
         return self.structure + (frame if self.thicknesses > 1 else 0)
 
     def tilt_columns(self, frame: int) -> slice:
-        start = self.structure + self.thicknesses + 2 * frame
+        start = self.tilt_start + 2 * frame
         return slice(start, start + 2)
 
     def scale_column(self, frame: int) -> int:
-        return self.structure + self.thicknesses + 2 * self.tilts + frame
+        return self.tilt_start + 2 * self.tilts + frame
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -62,22 +73,37 @@ class Problem:
 class State:
     """Where a refinement is. point: (layout.size,); tilts in it are relative to the frames' own orientations.
 
-    thickness_angstrom: (F,), what counts when thickness is not refined.
+    thickness_angstrom: (F,), mosaicity_deg: what counts when they are not refined.
     """
 
     frames: tuple[FrameData, ...]
     point: Floats
     thickness_angstrom: Floats
+    mosaicity_deg: float = 0.0
 
 
-def state_at(layout: Layout, *, frames: tuple[FrameData, ...], values: Floats, thickness_angstrom: Floats) -> State:
+def state_at(
+    layout: Layout,
+    *,
+    frames: tuple[FrameData, ...],
+    values: Floats,
+    thickness_angstrom: Floats,
+    mosaicity_deg: float = 0.0,
+) -> State:
     """A state with tilts of zero; thickness_angstrom (F,)."""
     point = np.zeros(layout.size)
     point[: layout.structure] = values
     if layout.thicknesses:
         columns = slice(layout.structure, layout.structure + layout.thicknesses)
         point[columns] = np.log(thickness_angstrom) if layout.thicknesses > 1 else np.log(thickness_angstrom.mean())
-    return State(frames=frames, point=point, thickness_angstrom=thickness_angstrom)
+    if layout.mosaicity:
+        point[layout.mosaicity_column] = np.log(mosaicity_deg)
+    return State(frames=frames, point=point, thickness_angstrom=thickness_angstrom, mosaicity_deg=mosaicity_deg)
+
+
+def mosaicity_of(layout: Layout, state: State) -> float:
+    """Mosaicity in degrees."""
+    return float(np.exp(state.point[layout.mosaicity_column])) if layout.mosaicity else state.mosaicity_deg
 
 
 def thicknesses_of(layout: Layout, state: State) -> Floats:
@@ -91,8 +117,7 @@ def tilts_of(layout: Layout, state: State) -> Floats:
     """Tilts of every frame in degrees, (F, 2)."""
     if not layout.tilts:
         return np.zeros((layout.frames, 2))
-    start = layout.structure + layout.thicknesses
-    return state.point[start : start + 2 * layout.tilts].reshape(-1, 2)
+    return state.point[layout.tilt_start : layout.tilt_start + 2 * layout.tilts].reshape(-1, 2)
 
 
 def frame_tasks(problem: Problem, state: State, *, derivatives: bool) -> list[FrameTask]:
@@ -104,9 +129,11 @@ def frame_tasks(problem: Problem, state: State, *, derivatives: bool) -> list[Fr
             values=state.point[: layout.structure],
             thickness_angstrom=float(thickness),
             tilt_deg=tilt,
+            mosaicity_deg=mosaicity_of(layout, state),
             structure=derivatives,
             orientation=derivatives and layout.tilts > 0,
             thickness=derivatives and layout.thicknesses > 0,
+            mosaicity=derivatives and layout.mosaicity > 0,
         )
         for frame, thickness, tilt in zip(
             state.frames, thicknesses_of(layout, state), tilts_of(layout, state), strict=True
@@ -123,7 +150,7 @@ def evaluator(problem: Problem, state: State) -> Callable[[Floats, bool], Evalua
     kept: list[FrameResult] = []
 
     def evaluate(point: Floats, derivatives: bool) -> Evaluation:
-        at = State(frames=state.frames, point=point, thickness_angstrom=state.thickness_angstrom)
+        at = replace(state, point=point)
         results = problem.mapped(frame_tasks(problem, at, derivatives=derivatives))
         if derivatives:
             kept[:] = results
@@ -135,7 +162,7 @@ def evaluator(problem: Problem, state: State) -> Callable[[Floats, bool], Evalua
             chi2 += float((frame.weights * (frame.intensity - scale * result.intensity) ** 2).sum())
             if kept:
                 slopes = replace(kept[i], intensity=result.intensity)
-                _add_frame(layout, i, frame, slopes, normal, gradient, scale)
+                _add_frame(layout, i, frame, slopes, normal, gradient, scale, mosaicity_of(layout, at))
         if not kept:
             return Evaluation(chi2=chi2, point=here)
         return Evaluation(chi2=chi2, gradient=gradient, normal=normal, point=here, fresh=derivatives)
@@ -144,13 +171,23 @@ def evaluator(problem: Problem, state: State) -> Callable[[Floats, bool], Evalua
 
 
 def _add_frame(
-    layout: Layout, index: int, frame: FrameData, result: FrameResult, normal: Floats, gradient: Floats, scale: float
+    layout: Layout,
+    index: int,
+    frame: FrameData,
+    result: FrameResult,
+    normal: Floats,
+    gradient: Floats,
+    scale: float,
+    mosaicity_deg: float,
 ) -> None:
     rows = [scale * result.structure]
     columns = [np.arange(layout.structure)]
     if layout.thicknesses:
         rows.append(scale * result.thickness[None])
         columns.append(np.array([layout.thickness_column(index)]))
+    if layout.mosaicity:
+        rows.append(scale * mosaicity_deg * result.mosaicity[None])
+        columns.append(np.array([layout.mosaicity_column]))
     if layout.tilts:
         rows.append(scale * result.orientation)
         where = layout.tilt_columns(index)
@@ -168,6 +205,7 @@ def parameter_names(problem: Problem, frames: Sequence[FrameData]) -> tuple[str,
     layout = problem.layout
     names = [*problem.parametrisation.names]
     names += [f"thickness{i}" for i in range(layout.thicknesses)]
+    names += ["mosaicity"] * layout.mosaicity
     names += [f"frame{f.index}.tilt_{axis}" for f in frames[: layout.tilts] for axis in "xy"]
     names += [f"frame{f.index}.scale" for f in frames]
     return tuple(names)

@@ -37,7 +37,12 @@ def averaging_matrix(*, model: ThicknessModel, slabs_angstrom: Floats, thickness
 
 
 def scan_thickness(
-    *, frame_map: FrameMap, frames: Sequence[FrameData], values: Floats, settings: DynamicalSettings
+    *,
+    frame_map: FrameMap,
+    frames: Sequence[FrameData],
+    values: Floats,
+    settings: DynamicalSettings,
+    mosaicity_deg: float = 0.0,
 ) -> tuple[Floats, Floats]:
     """(thickness in Å (T,), weighted residual (T,)): Σ w (I − k I_c)² / Σ w I² with a free scale a frame."""
     low, high = (10.0 * t for t in settings.thickness_scan_nm)
@@ -47,7 +52,14 @@ def scan_thickness(
     trial = slabs[slabs >= low] if np.any(slabs >= low) else slabs[-1:]
     average = averaging_matrix(model=settings.thickness_model, slabs_angstrom=slabs, thicknesses_angstrom=trial)
     tasks = [
-        FrameTask(frame=f, values=values, thickness_angstrom=high, tilt_deg=np.zeros(2), scan_angstrom=slabs)
+        FrameTask(
+            frame=f,
+            values=values,
+            thickness_angstrom=high,
+            tilt_deg=np.zeros(2),
+            mosaicity_deg=mosaicity_deg,
+            scan_angstrom=slabs,
+        )
         for f in frames
     ]
     chi2, total = np.zeros(len(trial)), 0.0
@@ -66,6 +78,7 @@ def optimise_orientations(
     frames: Sequence[FrameData],
     values: Floats,
     thickness_angstrom: Floats,
+    mosaicity_deg: float = 0.0,
     prior_deg: float | None = None,
     cycles: int = 6,
 ) -> tuple[tuple[FrameData, ...], Floats, Floats]:
@@ -82,7 +95,14 @@ def optimise_orientations(
 
     def tasks(at: Floats, derivatives: bool) -> list[FrameTask]:
         return [
-            FrameTask(frame=f, values=values, thickness_angstrom=float(t), tilt_deg=a, orientation=derivatives)
+            FrameTask(
+                frame=f,
+                values=values,
+                thickness_angstrom=float(t),
+                tilt_deg=a,
+                mosaicity_deg=mosaicity_deg,
+                orientation=derivatives,
+            )
             for f, t, a in zip(frames, thickness_angstrom, at, strict=True)
         ]
 

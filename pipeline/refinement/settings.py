@@ -23,6 +23,9 @@ class DynamicalSettings:
     thickness_per_frame: a T for each frame. kinematical: the same with the interaction made infinitely weak.
     orientation_sd_deg: how far the given orientations are off; holds frames back while the structure is still wrong.
     reflection_g_max: resolution limit of the refined reflections; g_max when None.
+    mosaicity_deg: spread (standard deviation) of ``mosaic_blocks`` equal blocks turned about the axis that is
+    perpendicular to beam and tilt axis; where to start from when it is refined (0.1 then if it is 0).
+    hold_out_every: every n-th frame is left out of the refinement and predicted from it; 0 for none.
     """
 
     mode: Mode = "precession"
@@ -30,6 +33,10 @@ class DynamicalSettings:
     s_g_max_per_angstrom: float = 0.01
     r_s_g_max: float = 0.75
     reflection_g_max_per_angstrom: float | None = None
+    mosaicity_deg: float = 0.0
+    mosaic_blocks: int = 5
+    refine_mosaicity: bool = False
+    hold_out_every: int = 0
     steps: int = 64
     thickness_model: ThicknessModel = "sphere"
     thickness_nm: float | None = None
@@ -47,6 +54,11 @@ class DynamicalSettings:
     max_cycles: int = 20
     single_precision: bool = True
 
+    @property
+    def mosaicity_start_deg(self) -> float:
+        """Mosaicity to begin with."""
+        return 0.1 if self.refine_mosaicity and self.mosaicity_deg == 0.0 else self.mosaicity_deg
+
     def __post_init__(self) -> None:
         positive = {
             "g_max_per_angstrom": self.g_max_per_angstrom,
@@ -61,6 +73,12 @@ class DynamicalSettings:
                 raise InputError(f"{key} is {value}; it must be a positive number")
         if self.thickness_scan_nm[1] <= self.thickness_scan_nm[0]:
             raise InputError(f"thickness_scan_nm is {self.thickness_scan_nm}; the second number must be the larger one")
+        if not (math.isfinite(self.mosaicity_deg) and 0 <= self.mosaicity_deg <= 5):
+            raise InputError(f"mosaicity_deg is {self.mosaicity_deg}; it must be between 0 and 5")
+        if not 1 <= self.mosaic_blocks <= 51:
+            raise InputError(f"mosaic_blocks is {self.mosaic_blocks}; it must be between 1 and 51")
+        if self.hold_out_every < 0 or self.hold_out_every == 1:
+            raise InputError(f"hold_out_every is {self.hold_out_every}; it must be 0 (no frame) or at least 2")
         if not 1 <= self.steps <= 4096:
             raise InputError(f"steps is {self.steps}; it must be between 1 and 4096")
         if not 0 <= self.max_cycles <= 1000:
