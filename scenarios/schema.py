@@ -171,7 +171,7 @@ class Acquisition(Strict):
 class EngineTable(Strict):
     """How the frames are made. ``g_max_per_angstrom`` limits what lands on the detector."""
 
-    kind: Literal["bloch", "kinematical"] = "bloch"
+    kind: Literal["bloch", "kinematical", "multislice"] = "bloch"
     g_max_per_angstrom: float = Field(default=2.0, ge=0.3, le=5)
     s_max_per_angstrom: float = Field(default=0.02, ge=1e-4, le=0.5)
     azimuth_steps: int = Field(default=64, ge=1, le=1024)
@@ -179,6 +179,8 @@ class EngineTable(Strict):
     thickness_nodes: int = Field(default=9, ge=2, le=200)
     absorption: bool = True
     precision: Literal["single", "double"] = "single"
+    slice_angstrom: float = Field(default=1.0, ge=0.1, le=20)  # multislice
+    phonon_configurations: int = Field(default=0, ge=0, le=1000)  # multislice; 0: atoms at rest, damped by their U
 
 
 class ReductionTable(Strict):

@@ -84,6 +84,8 @@ def engine_of(scenario: Scenario) -> Engine:
         thickness_nodes=table.thickness_nodes,
         absorption=table.absorption,
         dtype="float32" if table.precision == "single" else "float64",
+        slice_angstrom=table.slice_angstrom,
+        phonon_configurations=table.phonon_configurations,
     )
 
 

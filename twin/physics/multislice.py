@@ -182,17 +182,7 @@ def exit_waves(
     incident: (waves, n, n) complex64 in real space (overwritten); directions: (waves, 3) unit vectors of K.
     ``on_slice`` is told the number of each slice that is done.
     """
-    n, step = grid.points, grid.extent_angstrom / grid.points
-    q = np.fft.fftfreq(n, d=step)
-    qx, qy = q[None, :], q[:, None]
-    k = 1.0 / wavelength_angstrom(energy_kev=energy_kev)
-    band = qx**2 + qy**2 <= grid.band_per_angstrom**2
-    free = np.empty((len(incident), n, n), dtype=np.complex64)
-    for index, direction in enumerate(np.asarray(directions, dtype=np.float64)):
-        # exact: the wave leaves on the sphere, K_z(q) = √(k² − (K_xy + q)²)
-        lateral = (k * direction[0] + qx) ** 2 + (k * direction[1] + qy) ** 2
-        flight = np.sqrt(np.maximum(k**2 - lateral, 0.0)) - k * direction[2]
-        free[index] = np.where(band, np.exp(2j * math.pi * slice_angstrom * flight), 0.0)
+    free = free_flight(grid=grid, energy_kev=energy_kev, directions=directions, length_angstrom=slice_angstrom)
     waves = incident
     spectrum = waves
     for number, phase in enumerate(phases):
@@ -203,7 +193,27 @@ def exit_waves(
         spectrum *= free
         if on_slice is not None:
             on_slice(number)
-    return np.asarray(spectrum / n**2, dtype=np.complex64)
+    spectrum *= np.float32(1.0 / grid.points**2)
+    return spectrum
+
+
+def free_flight(*, grid: Grid, energy_kev: float, directions: ArrayLike, length_angstrom: float) -> Waves:
+    """exp(2πi s_q Δz) inside the band, 0 outside, for tilts (waves, 3); (waves, n, n) in fft order.
+
+    Exact: the wave stays on the sphere, K_z(q) = √(k² − (K_xy + q)²).
+    """
+    n = grid.points
+    q = np.fft.fftfreq(n, d=grid.extent_angstrom / n)
+    qx, qy = q[None, :], q[:, None]
+    k = 1.0 / wavelength_angstrom(energy_kev=energy_kev)
+    band = qx**2 + qy**2 <= grid.band_per_angstrom**2
+    tilts = np.atleast_2d(np.asarray(directions, dtype=np.float64))
+    free = np.empty((len(tilts), n, n), dtype=np.complex64)
+    for index, direction in enumerate(tilts):
+        lateral = (k * direction[0] + qx) ** 2 + (k * direction[1] + qy) ** 2
+        flight = np.sqrt(np.maximum(k**2 - lateral, 0.0)) - k * direction[2]
+        free[index] = np.where(band, np.exp(2j * math.pi * length_angstrom * flight), 0.0)
+    return free
 
 
 def plane_wave(*, grid: Grid, waves: int) -> Waves:

@@ -194,9 +194,7 @@ def _scatter(truth: Truth, pose: Pose, engine: Engine, exposure: _Exposure) -> _
     )
 
 
-def _multislice(
-    truth: Truth, pose: Pose, engine: Engine, exposure: _Exposure, basis: ThicknessBasis
-) -> _Scattered:
+def _multislice(truth: Truth, pose: Pose, engine: Engine, exposure: _Exposure, basis: ThicknessBasis) -> _Scattered:
     found = multislice_exposure(
         truth=truth,
         pose=pose,

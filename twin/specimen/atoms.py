@@ -49,19 +49,19 @@ def particle_atoms(
     cell = expand_to_p1(crystal)
     direct = turn @ direct_matrix(crystal.cell)
     axes = turn @ body_axes(particle, crystal.cell)
-    kind, cells = _candidates(cell.fract, direct, axes, particle, np.asarray(centre_fract, dtype=np.float64))
-    position = (cell.fract[kind] + cells - np.asarray(centre_fract)) @ direct.T
-    cut = columns(particle=particle, axes_lab=axes, x_angstrom=position[:, 0], y_angstrom=position[:, 1])
-    z = position[:, 2]
-    inside = (cut.thickness_angstrom > 0) & (z >= cut.z_in_angstrom) & (z <= cut.z_out_angstrom)
-    kind, cells, position = kind[inside], cells[inside], position[inside]
+    kind, cells = _candidates(crystal, cell.fract, particle, np.asarray(centre_fract, dtype=np.float64))
     place = _places(cell.fract)[kind] + len(cell.fract) * _numbered(cells)
     weight = cell.occupancy[kind]
     if alloy == "drawn":
         if generator is None:
             raise ValueError("an alloy can only be drawn with a generator")
-        kept = _draw(place, weight, generator)
-        kind, position, place, weight = kind[kept], position[kept], place[kept], np.ones(len(kept))
+        kept = _draw(place, weight, generator)  # before the cut: the same alloy in every orientation
+        kind, cells, place, weight = kind[kept], cells[kept], place[kept], np.ones(len(kept))
+    position = (cell.fract[kind] + cells - np.asarray(centre_fract)) @ direct.T
+    cut = columns(particle=particle, axes_lab=axes, x_angstrom=position[:, 0], y_angstrom=position[:, 1])
+    z = position[:, 2]
+    inside = (cut.thickness_angstrom > 0) & (z >= cut.z_in_angstrom) & (z <= cut.z_out_angstrom)
+    kind, position, place, weight = kind[inside], position[inside], place[inside], weight[inside]
     covariance = direct @ cell.u_star @ direct.T
     u_iso = np.array([np.trace(c) / 3.0 for c in covariance])
     atoms: Atoms = ase.Atoms(symbols=[cell.element[i] for i in kind], positions=position, tags=cell.site[kind])
@@ -114,8 +114,9 @@ def atom_cloud(atoms: Atoms, *, centre_angstrom: Sequence[float] = (0.0, 0.0)) -
     )
 
 
-def _candidates(fract: Floats, direct: Floats, axes: Floats, particle: Particle, centre: Floats) -> tuple[Ints, Ints]:
-    """(index of the atom in the cell, cell (n, 3)) of all atoms that might be inside."""
+def _candidates(crystal: Crystal, fract: Floats, particle: Particle, centre: Floats) -> tuple[Ints, Ints]:
+    """(index of the atom in the cell (n,), cell (n, 3)) of all atoms that might be inside, in any orientation."""
+    direct, axes = direct_matrix(crystal.cell), body_axes(particle, crystal.cell)
     half = 5.0 * np.asarray(particle.size_nm, dtype=np.float64)
     reach = np.abs(np.linalg.inv(direct) @ axes) @ half
     low, high = np.floor(centre - reach - 1.0).astype(int), np.ceil(centre + reach).astype(int)
