@@ -16,9 +16,9 @@ import numpy as np
 from scipy.ndimage import map_coordinates
 
 from pipeline.solution.flipping import Complexes, Grid, density, make_grid
-from pipeline.solution.integers import Congruences, smith_normal_form, solve_congruences
 from pipeline.solution.peaks import local_maxima
 from pipeline.solution.spots import CENTRINGS
+from twin.physics.integers import Congruences, smith_normal_form, solve_congruences
 from twin.physics.lattice import Floats, Ints
 from twin.physics.symmetry import centring_vectors, point_rotations, primitive_operations
 

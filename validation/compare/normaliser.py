@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from twin.physics.integers import smith_normal_form
 from twin.physics.lattice import Floats, Ints
 from validation.compare.frame import Frame
 
@@ -55,32 +56,6 @@ def lattice_matches(first: Floats, second: Floats) -> Ints:
     return np.asarray(w[good], dtype=np.int64)
 
 
-def smith_normal_form(matrix: Ints) -> tuple[Ints, Ints, Ints]:
-    """(U, D, V) with U M V = D diagonal, U and V unimodular; D without the divisibility ordering (not needed here)."""
-    d = np.array(matrix, dtype=np.int64)
-    rows, columns = d.shape
-    u, v = np.eye(rows, dtype=np.int64), np.eye(columns, dtype=np.int64)
-    for k in range(min(rows, columns)):
-        while True:
-            block = np.abs(d[k:, k:])
-            if not block.any():
-                return u, d, v
-            i, j = np.unravel_index(np.argmin(np.where(block > 0, block, np.iinfo(np.int64).max)), block.shape)
-            for m in (d, u):
-                m[[k, k + int(i)]] = m[[k + int(i), k]]
-            for m in (d, v):
-                m[:, [k, k + int(j)]] = m[:, [k + int(j), k]]
-            row_factor, column_factor = d[k + 1 :, k] // d[k, k], d[k, k + 1 :] // d[k, k]
-            u[k + 1 :] -= row_factor[:, None] * u[k]
-            d[k + 1 :] -= row_factor[:, None] * d[k]
-            if not d[k + 1 :, k].any():
-                v[:, k + 1 :] -= v[:, [k]] * column_factor
-                d[:, k + 1 :] -= d[:, [k]] * column_factor
-                if not d[k, k + 1 :].any():
-                    break
-    return u, d, v
-
-
 def origin_shifts(first: Frame, second: Frame, w: Ints) -> Shifts | None:
     """All shifts with which W maps group 2 onto group 1; None when W does not.
 
@@ -95,17 +70,16 @@ def origin_shifts(first: Frame, second: Frame, w: Ints) -> Shifts | None:
     order = np.array(partner, dtype=np.int64)
     need = first.translations[order] - second.translations @ w.T
     m = (np.eye(3, dtype=np.int64) - turned).reshape(-1, 3)
-    u, d, v = smith_normal_form(m)
+    system = smith_normal_form(m)
+    u, v, diagonal, rank = system.left, system.right, system.diagonal, system.rank
     rhs = u @ need.reshape(-1)
-    diagonal = np.array([d[k, k] for k in range(3)])
-    rank = int(np.count_nonzero(diagonal))
     rest = rhs[rank:]
     if np.any(np.abs(rest - np.round(rest)) > 1e-4 * np.maximum(1.0, np.abs(u[rank:]).sum(axis=1))):
         return None
     axes = [(rhs[k] + np.arange(abs(diagonal[k]))) / diagonal[k] if k < rank else np.zeros(1) for k in range(3)]
     y = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
     rows = np.rint(np.linalg.inv(v)).astype(np.int64)
-    return Shifts(discrete=np.asarray((y @ v.T) % 1.0, dtype=np.float64), free=v[:, rank:], inverse_rows=rows[rank:])
+    return Shifts(discrete=np.asarray((y @ v.T) % 1.0, dtype=np.float64), free=system.free, inverse_rows=rows[rank:])
 
 
 def distinct_matches(first: Frame, matches: Ints) -> Ints:

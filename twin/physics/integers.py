@@ -1,4 +1,4 @@
-"""Linear equations modulo the lattice: M w ≡ c (mod 1), by the Smith normal form."""
+"""Integer matrices: the Smith normal form, and linear equations modulo the lattice, M w ≡ c (mod 1)."""
 
 from __future__ import annotations
 

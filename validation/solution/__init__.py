@@ -1,0 +1,1 @@
+"""Structure solution against known structures: simulated conditions, measured data, other packages."""

@@ -1,0 +1,81 @@
+"""One solution from simulated data, judged against the structure that made them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from pipeline.solution.solve import solve_structure
+from pipeline.types import MergedReflections, Solution
+from validation.compare import compare_structures
+from validation.solution.conditions import CONDITIONS, simulated_data
+from validation.solution.materials import Material
+
+RIGHT_ANGSTROM = 0.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """What came out: ``right`` is the right group with every atom and element within 0.2 Å."""
+
+    material: str
+    condition: str
+    seed: int
+    verdict: str
+    space_group: str
+    right: bool
+    max_distance_angstrom: float
+    missing: int
+    spurious: int
+    residual: float
+    cpu_s: float
+
+    @property
+    def claimed(self) -> bool:
+        """The verdict says 'solved', without a doubt."""
+        return self.verdict.startswith("solved")
+
+    @property
+    def false_accept(self) -> bool:
+        return self.claimed and not self.right
+
+
+def judged(
+    material: Material, solution: Solution, *, name: str, condition: str, seed: int, cpu_s: float
+) -> Trial:
+    """The solution beside the truth."""
+    result = None if solution.crystal is None else compare_structures(material.crystal, solution.crystal)
+    right = (
+        result is not None and result.same_space_group and not result.missing and not result.spurious
+        and result.max_distance_angstrom < RIGHT_ANGSTROM
+    )  # fmt: skip
+    return Trial(
+        material=name, condition=condition, seed=seed, verdict=solution.verdict, space_group=solution.space_group,
+        right=right, max_distance_angstrom=float("nan") if result is None else result.max_distance_angstrom,
+        missing=len(material.crystal.sites) if result is None else len(result.missing),
+        spurious=0 if result is None else len(result.spurious), residual=solution.residual, cpu_s=cpu_s,
+    )  # fmt: skip
+
+
+def solve_material(material: Material, merged: MergedReflections, *, seed: int) -> tuple[Solution, float]:
+    """The solution and its CPU seconds."""
+    start = time.process_time()
+    solution = solve_structure(merged=merged, cell=material.crystal.cell, composition=material.formula, seed=seed)
+    return solution, time.process_time() - start
+
+
+def run_trials(
+    materials: Mapping[str, Material],
+    *,
+    seeds: Iterable[int],
+    conditions: Mapping[str, Mapping[str, float]] = CONDITIONS,
+) -> Iterator[Trial]:
+    """Every material under every condition, once for each seed (of the data and of the solver)."""
+    chosen = tuple(seeds)
+    for name, material in materials.items():
+        for condition, settings in conditions.items():
+            for seed in chosen:
+                merged = simulated_data(material.crystal, seed=seed, **settings)
+                solution, seconds = solve_material(material, merged, seed=seed)
+                yield judged(material, solution, name=name, condition=condition, seed=seed, cpu_s=seconds)
