@@ -78,17 +78,27 @@ def intensities_with_derivatives(
             continue
         psi, slope = _block(slab, block, du, dd, trials, local, is_single(dtype))
         root = block_root(slab, block, local)
-        flux = 1.0 if root is None else root**-2.0
+        flux = np.ones((1, 1)) if root is None else root**-2.0
         share = np.broadcast_to(azimuth[block.columns][:, None] * flux, psi.shape[2:])
-        power = np.abs(psi[:, 0]) ** 2
-        weighted = np.conj(psi[:, 0]) * (share * weights[:, None, None])
-        total[0, inside] += np.einsum("sm,j,jsm->m", share, weights, power, optimize=True)
-        total[1 : 1 + count, inside] += 2.0 * np.einsum("jsm,jpsm->pm", weighted, psi[:, 1:]).real
-        if extra is not None:
-            total[1 + count, inside] += np.einsum("sm,j,jsm->m", share, extra, power, optimize=True)
-        if slope is not None:
-            total[-1, inside] += 2.0 * np.einsum("jsm,j,jsm->m", weighted, nodes, slope, optimize=True).real
+        total[:, inside] += _averages(psi, slope, share, nodes, weights, extra)
     return total[0], total[1:]
+
+
+def _averages(
+    psi: Array, slope: Array | None, share: Floats, nodes: Floats, weights: Floats, extra: Floats | None
+) -> Floats:
+    """(1 + P + Q [+ 1] [+ 1], m) intensity and derivatives, from ψ and ∂ψ (J, 1 + P + Q, s, m), ∂ψ/∂t (J, s, m).
+
+    share: (s, m) weight of each orientation. weights, extra: (J,) weights of the nodes and their derivative.
+    """
+    power = np.einsum("sm,jsm->jm", share, np.abs(psi[:, 0]) ** 2)
+    weighted = np.conj(psi[:, 0]) * (share * weights[:, None, None])
+    parts = [(weights @ power)[None], 2.0 * np.einsum("jsm,jpsm->pm", weighted, psi[:, 1:]).real]
+    if extra is not None:
+        parts.append((extra @ power)[None])
+    if slope is not None:
+        parts.append(2.0 * np.einsum("jsm,j,jsm->m", weighted, nodes, slope, optimize=True).real[None])
+    return np.concatenate(parts)
 
 
 def _diagonal_derivatives(values: ArrayLike, n: int, s: int) -> Floats:

@@ -60,12 +60,15 @@ def prepare_slab(
 ) -> Slab:
     """Build the operator. See :func:`twin.physics.propagation.propagate` for the arguments."""
     u = np.asarray(potential)
+    u = u.astype(np.complex128 if np.iscomplexobj(u) else np.float64, copy=False)
     s = np.atleast_2d(np.asarray(excitation_error, dtype=np.float64))
     n = u.shape[0]
     if u.shape != (n, n) or s.shape[0] != n:
         raise ValueError(f"potential {u.shape} must be square and match the rows of excitation_error {s.shape}")
     if not np.isfinite(u.sum() + s.sum()):
         raise ValueError("potential and excitation_error must be finite")
+    if not np.iscomplexobj(u) and not np.allclose(u[0], u[:, 0], rtol=1e-6, atol=1e-12):
+        raise ValueError("a real potential must be symmetric: U_{g-h} = U_{h-g}")
     weight, root, mean = _surface(normal_cosine_ratio, normal_wavenumber_per_angstrom, s.shape, wavenumber_per_angstrom)
     u, hermitian, absorption = _split(u)
     diagonal = 2.0 * wavenumber_per_angstrom * s

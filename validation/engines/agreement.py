@@ -180,6 +180,9 @@ def limit_rows() -> list[Row]:
     result = solve(still)
     norm = float(np.abs((np.abs(result.amplitudes) ** 2).sum(axis=1) - 1.0).max())
     single = solve(still, dtype=np.float32)
+    beams = frame(IN2O3, thickness_angstrom=100.0)
+    exact, timed = (np.abs(solve(beams, tolerance=x).amplitudes[:, 1:]) ** 2 for x in (1e-13, 1e-7))
+    series = relative_rms(timed, exact)
     rounding = float(np.abs(np.abs(single.amplitudes) ** 2 - np.abs(result.amplitudes) ** 2).max())
     u, xi = 0.05, K / 0.05
     t, s = np.linspace(5.0, 3000.0, 40), np.linspace(-0.02, 0.02, 41)
@@ -203,6 +206,7 @@ def limit_rows() -> list[Row]:
     values = (
         ("unitarity", "|Σ|ψ|² − 1|, quartz 50 nm", norm, 1e-9),
         ("single-precision", "largest error of an intensity in 32 bit, quartz 50 nm", rounding, 1e-5),
+        ("series", "In2O3 frame with the tolerance of the timings (1e-7), relative rms", series, 1e-6),
         ("two-beam", "two beams against the closed form", two, 1e-9),
         ("blackman", "integrated two-beam intensity against Blackman, relative", abs(integral / blackman - 1), 1e-3),
         ("friedel", "Friedel pairs of In2O3 (centrosymmetric), crystal inverted", _friedel(IN2O3), 1e-9),

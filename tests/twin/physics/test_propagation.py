@@ -197,3 +197,13 @@ def test_blocks_share_out_every_orientation_once() -> None:
     active[0] = True
     for part in parts:
         np.testing.assert_array_equal(part.rows, np.flatnonzero(active[:, part.columns].any(axis=1)))
+
+
+def test_a_real_potential_that_is_not_symmetric_is_refused() -> None:
+    with pytest.raises(ValueError, match="symmetric"):
+        propagate(
+            potential=np.array([[0, 1], [2, 0]]),
+            excitation_error=np.zeros((2, 1)),
+            wavenumber_per_angstrom=K,
+            thickness_angstrom=[1.0],
+        )
