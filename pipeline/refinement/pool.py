@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -13,6 +14,7 @@ from threadpoolctl import threadpool_limits
 from pipeline.refinement.engine import FrameEngine, FrameResult, FrameTask
 from pipeline.refinement.parameters import Parametrisation
 from pipeline.refinement.settings import DynamicalSettings
+from twin.files.parallel import WorkerDied
 
 
 class FrameMap(Protocol):
@@ -55,5 +57,7 @@ def frame_map(
     )
     try:
         yield lambda tasks: list(pool.map(_evaluate, tasks))
+    except BrokenProcessPool as error:
+        raise WorkerDied("a process of the refinement was ended from outside (killed, or out of memory)") from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
