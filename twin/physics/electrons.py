@@ -28,3 +28,9 @@ def wavelength_angstrom(*, energy_kev: float) -> float:
 def wavenumber_per_angstrom(*, energy_kev: float) -> float:
     """k = 1/λ in Å⁻¹ (no 2π)."""
     return 1.0 / wavelength_angstrom(energy_kev=energy_kev)
+
+
+def energy_kev_of_wavelength(wavelength: float) -> float:
+    """Accelerating voltage in kV of electrons with a wavelength in Å: eV = √((hc/λ)² + (mc²)²) − mc²."""
+    rest = _M * _C**2
+    return (math.hypot(_H * _C / (wavelength * 1e-10), rest) - rest) / _E * 1e-3
