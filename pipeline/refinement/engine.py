@@ -18,7 +18,7 @@ from pipeline.refinement.parameters import Parametrisation
 from pipeline.refinement.potential import TablePlan, fill_table, matrix_index, plan_table
 from pipeline.refinement.settings import DynamicalSettings
 from pipeline.refinement.thickness import node_count, thickness_quadrature
-from twin.physics.beams import coupled_hkl, select_beams
+from twin.physics.beams import active_beams, coupled_hkl, select_beams
 from twin.physics.derivatives import intensities_with_derivatives
 from twin.physics.electrons import wavenumber_per_angstrom
 from twin.physics.ewald import excitation_errors
@@ -168,6 +168,25 @@ class FrameEngine:
             rows = np.concatenate([rows, -(g_lab @ slope.T)[None]])
         return s, rows
 
+    def _active(self, task: FrameTask, plan: _FramePlan) -> NDArray[np.bool_] | None:
+        """(N, S): beams near the sphere at each step, for the frame before it is turned, so that it stays as it is."""
+        if not self._settings.beams_per_step:
+            return None
+        directions = task.frame.directions
+        if task.frame.across is not None and (task.mosaicity or task.mosaicity_deg > 0):
+            directions = mosaic_directions(
+                directions=directions,
+                across=task.frame.across,
+                turns=block_positions(self._settings.mosaic_blocks),
+                mosaicity_deg=self._settings.mosaicity_start_deg,
+            )[0]
+        return active_beams(
+            g_lab=plan.hkl @ task.frame.reciprocal_lab.T,
+            directions=directions,
+            wavenumber_per_angstrom=self._k,
+            s_max_per_angstrom=self._settings.s_g_max_per_angstrom,
+        )
+
     def _dynamical(self, task: FrameTask, lab: Floats) -> FrameResult:
         plan = self._plan(task.frame)
         u, du = self._tables(task.values, task.structure)
@@ -185,6 +204,7 @@ class FrameEngine:
                 wavenumber_per_angstrom=self._k,
                 thickness_angstrom=wanted,
                 rows=plan.rows,
+                active=self._active(task, plan),
                 dtype=dtype,
             )
             slabs = np.mean(np.abs(psi).astype(np.float64) ** 2, axis=2)
@@ -207,6 +227,7 @@ class FrameEngine:
             thickness_weights=weights,
             azimuth_weights=azimuths,
             rows=plan.rows,
+            active=self._active(task, plan),
             thickness_scale_derivative=task.thickness,
             dtype=dtype,
         )

@@ -23,6 +23,8 @@ class DynamicalSettings:
     thickness_per_frame: a T for each frame. kinematical: the same with the interaction made infinitely weak.
     orientation_sd_deg: how far the given orientations are off; holds frames back while the structure is still wrong.
     reflection_g_max: resolution limit of the refined reflections; g_max when None.
+    beams_per_step: couple at each step only the beams that are within s_g_max there (Jana's way; many times faster for
+    thick crystals), not all those of the frame.
     mosaicity_deg: spread (standard deviation) of ``mosaic_blocks`` equal blocks turned about the axis that is
     perpendicular to beam and tilt axis; where to start from when it is refined (0.1 then if it is 0).
     hold_out_every: every n-th frame is left out of the refinement and predicted from it; 0 for none.
@@ -33,6 +35,7 @@ class DynamicalSettings:
     s_g_max_per_angstrom: float = 0.01
     r_s_g_max: float = 0.75
     reflection_g_max_per_angstrom: float | None = None
+    beams_per_step: bool = False
     mosaicity_deg: float = 0.0
     mosaic_blocks: int = 5
     refine_mosaicity: bool = False
