@@ -14,6 +14,7 @@ from twin.model.specimen import Pose
 from twin.physics.ewald import precession_directions
 from twin.physics.lattice import Floats
 
+START_S_MAX_PER_ANGSTROM = 0.02
 _MAX_STEPS = 512
 
 
@@ -21,14 +22,17 @@ _MAX_STEPS = 512
 class Engine:
     """Forward engine. Steps and nodes are the least that are used; thick particles get more.
 
-    g_max_per_angstrom: beams that are coupled and rendered. s_max_per_angstrom: beams with |s_g| above it are left
-    out at each direction. spot_modes: terms of the spot shape in the column approximation. slice_angstrom,
-    phonon_configurations (0: atoms at rest, damped by their U): of multislice, which draws every beam to g_max.
+    g_max_per_angstrom: beams that are coupled and rendered. s_max_per_angstrom: beams with |s_g| up to it somewhere in
+    a sector of the exposure are coupled there; those up to far_s_max_per_angstrom act as a perturbation. None: the
+    least that leaves an estimated R1 of 1 % in the series, see :mod:`twin.simulate.cutoff`. spot_modes: terms of
+    the spot shape in the column approximation. slice_angstrom, phonon_configurations (0: atoms at rest, damped by
+    their U): of multislice, which draws every beam to g_max.
     """
 
     kind: Literal["bloch", "kinematical", "multislice"] = "bloch"
     g_max_per_angstrom: float = 2.0
-    s_max_per_angstrom: float = 0.02
+    s_max_per_angstrom: float | None = START_S_MAX_PER_ANGSTROM
+    far_s_max_per_angstrom: float = 0.15
     azimuth_steps: int = 64
     rotation_steps: int = 16
     thickness_nodes: int = 9

@@ -8,7 +8,7 @@ not land on the detector has left through its edge.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,15 +23,15 @@ from twin.physics.lattice import Floats, Ints
 from twin.physics.projection import pixels_from_g
 from twin.physics.structure_factors import structure_factors
 from twin.simulate.background import diffuse_image
-from twin.simulate.engine import Engine, Sampling, middle_rotation, sample_exposure
-from twin.simulate.illumination import Footprint, direct_beam_spot, footprint, incident_electrons, particle_spots
+from twin.simulate.cutoff import series_cut_off
+from twin.simulate.engine import Engine, Sampling
+from twin.simulate.exposure import Exposure, exposure_of
+from twin.simulate.illumination import direct_beam_spot, incident_electrons, particle_spots
 from twin.simulate.multislice import multislice_exposure
 from twin.simulate.render import add_spots
 from twin.simulate.waves import Waves, exposure_waves
 from twin.specimen.membrane import inelastic_fraction, transmitted_fraction
-from twin.specimen.shapes import body_axes, maximum_thickness_angstrom
 
-_MAX_NODES = 48
 _LEAST_ELECTRONS = 1e-3  # spots below this are not drawn; they stay in the list
 
 
@@ -44,7 +44,8 @@ class ExpectedFrame:
     position_px (n, 2) fast and slow, f_squared |F|² in Å² (rest mass). incident_e: electrons of the exposure;
     on_particle_e: those that met the particle; direct_beam_e: those not scattered to angles, energy losses included;
     thermal_e: lost to thermal diffuse scattering. mean_thickness_angstrom: over the electrons that met the particle.
-    beams: coupled.
+    beams: coupled. s_max_per_angstrom: the cut-off that was used; truncation_r1: what it is estimated to cost, as R1 of
+    the reflections that pass through their Bragg condition (nan for a cut-off that was given).
     """
 
     image: NDArray[np.float32]
@@ -61,16 +62,8 @@ class ExpectedFrame:
     mean_thickness_angstrom: float
     maximum_thickness_angstrom: float
     beams: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Exposure:
-    """Geometry of one exposure: R·U at the middle, the particle's axes in the laboratory, its footprint, the steps."""
-
-    orientation: Floats
-    axes_lab: Floats
-    shadow: Footprint
-    sampling: Sampling
+    s_max_per_angstrom: float = math.nan
+    truncation_r1: float = math.nan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -97,7 +90,11 @@ def expected_electrons(*, truth: Truth, pose: Pose, engine: Engine) -> ExpectedF
     scope = truth.microscope
     incident = incident_electrons(beam=scope.beam, exposure_s=pose.exposure_s, intensity_scale=pose.intensity_scale)
     through = incident * transmitted_fraction(membrane=truth.membrane, energy_kev=scope.beam.energy_kev)
-    exposure = _exposure(truth, pose, engine)
+    cut_off = series_cut_off(truth=truth, pose=pose, engine=engine)
+    engine = replace(engine, s_max_per_angstrom=cut_off.s_max_per_angstrom)
+    exposure = exposure_of(
+        particle=truth.particle, cell=truth.crystal.cell, beam=scope.beam, pose=pose, engine=engine
+    )
     scattered = _scatter(truth, pose, engine, exposure)
     image = np.zeros((scope.detector.slow_px, scope.detector.fast_px), dtype=np.float32)
     if scattered.image is not None:
@@ -132,33 +129,12 @@ def expected_electrons(*, truth: Truth, pose: Pose, engine: Engine) -> ExpectedF
         mean_thickness_angstrom=_mean_thickness(exposure.shadow.basis),
         maximum_thickness_angstrom=exposure.shadow.maximum_angstrom,
         beams=scattered.beams,
+        s_max_per_angstrom=cut_off.s_max_per_angstrom,
+        truncation_r1=cut_off.r1,
     )
 
 
-def _exposure(truth: Truth, pose: Pose, engine: Engine) -> _Exposure:
-    particle = truth.particle
-    orientation = middle_rotation(pose)[0] @ np.array(particle.mounting)
-    axes = orientation @ body_axes(particle, truth.crystal.cell)
-    deepest = maximum_thickness_angstrom(particle=particle, axes_lab=axes)
-    sampling = sample_exposure(
-        pose=pose, engine=engine, thickness_angstrom=deepest, mosaicity_deg=particle.mosaicity_deg
-    )
-    shadow = footprint(
-        particle=particle,
-        axes_lab=axes,
-        beam=truth.microscope.beam,
-        shift_nm=pose.shift_nm,
-        nodes=_nodes(engine, deepest),
-    )
-    return _Exposure(orientation=orientation, axes_lab=axes, shadow=shadow, sampling=sampling)
-
-
-def _nodes(engine: Engine, thickness_angstrom: float) -> int:
-    """Enough Gauss nodes for sin²(π s t) up to s_max."""
-    return min(_MAX_NODES, max(engine.thickness_nodes, math.ceil(1.6 * engine.s_max_per_angstrom * thickness_angstrom) + 5))
-
-
-def _scatter(truth: Truth, pose: Pose, engine: Engine, exposure: _Exposure) -> _Scattered:
+def _scatter(truth: Truth, pose: Pose, engine: Engine, exposure: Exposure) -> _Scattered:
     """Solve the exposure; an empty list of reflections when no electron meets the particle."""
     basis, sampling = exposure.shadow.basis, exposure.sampling
     if basis is None:
@@ -194,7 +170,7 @@ def _scatter(truth: Truth, pose: Pose, engine: Engine, exposure: _Exposure) -> _
     )
 
 
-def _multislice(truth: Truth, pose: Pose, engine: Engine, exposure: _Exposure, basis: ThicknessBasis) -> _Scattered:
+def _multislice(truth: Truth, pose: Pose, engine: Engine, exposure: Exposure, basis: ThicknessBasis) -> _Scattered:
     found = multislice_exposure(
         truth=truth,
         pose=pose,
@@ -233,7 +209,7 @@ def _spot_densities(
     return density[1:]
 
 
-def _positions(truth: Truth, pose: Pose, exposure: _Exposure, waves: Waves) -> Floats:
+def _positions(truth: Truth, pose: Pose, exposure: Exposure, waves: Waves) -> Floats:
     """Where spots land: the intensity-weighted g of the exposure, moved by s along the lean of the shape transform."""
     sampling = exposure.sampling
     share = waves.intensity[1:] * sampling.weight
@@ -249,7 +225,7 @@ def _draw_spots(
     image: NDArray[np.float32],
     truth: Truth,
     pose: Pose,
-    exposure: _Exposure,
+    exposure: Exposure,
     basis: ThicknessBasis,
     scattered: _Scattered,
     electrons: float,

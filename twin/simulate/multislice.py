@@ -274,7 +274,7 @@ def _listed(
         directions=sampling.directions,
         wavenumber_per_angstrom=k,
         g_max_per_angstrom=engine.g_max_per_angstrom,
-        s_max_per_angstrom=max(engine.s_max_per_angstrom, tail_limit(basis)),
+        s_max_per_angstrom=max(engine.s_max_per_angstrom or 0.0, tail_limit(basis)),
     )[1:]
     s = excitation_errors(g_lab=hkl[near] @ lab.T, directions=sampling.directions, wavenumber_per_angstrom=k)
     u = potential_coefficients(crystal=truth.crystal, hkl=hkl[near], energy_kev=truth.microscope.beam.energy_kev)

@@ -29,29 +29,28 @@ def _box_sums(templates: Any, oversampling: int, out: Any) -> None:
     count, samples, _ = templates.shape
     phases, width = out.shape[0], out.shape[3]
     reach = samples + oversampling + 1  # starts −oversampling … samples
-    across = np.zeros((samples, reach))
+    across, both = np.zeros((reach, samples)), np.zeros((phases + (width - 1) * oversampling, reach))
     for t in range(count):
-        for i in range(samples):
-            total = 0.0
-            for m in range(reach):
-                across[i, m] = total
-                if m < samples:
-                    total += templates[t, i, m]
-                if m >= oversampling and m - oversampling < samples:
-                    total -= templates[t, i, m - oversampling]
-        line = np.zeros(reach)
-        for m in range(reach):
-            for fy in range(m % oversampling, min(m + 1, phases), oversampling):
-                ky = (m - fy) // oversampling
-                if ky < width:
-                    for fx in range(phases):
-                        for kx in range(width):
-                            x = fx + kx * oversampling
-                            out[fy, fx, t, ky, kx] = line[x] if x < reach else 0.0
-            if m < samples:
-                line += across[m]
-            if m >= oversampling and m - oversampling < samples:
-                line -= across[m - oversampling]
+        _slide(templates[t].T, oversampling, across)
+        _slide(across.T, oversampling, both)
+        for fy in range(phases):
+            for fx in range(phases):
+                for ky in range(width):
+                    for kx in range(width):
+                        x = fx + kx * oversampling
+                        out[fy, fx, t, ky, kx] = both[fy + ky * oversampling, x] if x < reach else 0.0
+
+
+@numba.njit(cache=True)
+def _slide(values: Any, length: int, out: Any) -> None:
+    """out[m] ← Σ of the rows m − length … m − 1 of values (n, k) that exist, for m up to n + length."""
+    line = np.zeros(values.shape[1])
+    for m in range(values.shape[0] + length + 1):
+        out[m] = line
+        if m < values.shape[0]:
+            line += values[m]
+        if length <= m < values.shape[0] + length:
+            line -= values[m - length]
 
 
 @numba.njit(cache=True)

@@ -15,15 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twin.model.crystal import Crystal
-from twin.physics.beams import coupled_hkl, select_beams
-from twin.physics.bloch import bloch_amplitudes
-from twin.physics.column import ThicknessBasis, integrated_intensity, mean_rocking_curve
+from twin.physics.beams import select_beams
+from twin.physics.column import ThicknessBasis, integrated_intensity
 from twin.physics.electrons import wavenumber_per_angstrom
 from twin.physics.ewald import excitation_errors
-from twin.physics.kinematical import kinematical_amplitudes
-from twin.physics.lattice import Floats, Ints, miller_indices, reciprocal_matrix
-from twin.physics.potential import PotentialTable, potential_table
-from twin.simulate.engine import Engine, Sampling
+from twin.physics.lattice import Floats, Ints, reciprocal_matrix
+from twin.physics.potential import PotentialTable, candidates, potential_table
+from twin.simulate.engine import START_S_MAX_PER_ANGSTROM, Engine, Sampling
+from twin.simulate.sectors import Frame, many_beam, single_scattering
 
 _TAIL_THICKNESSES = 10.0
 _LARGEST_TAIL_PER_ANGSTROM = 0.15
@@ -65,57 +64,60 @@ def exposure_waves(
     basis: ThicknessBasis,
 ) -> Waves:
     """Waves of an exposure. orientation (3, 3): R · U at mid-exposure."""
+    frame, g_lab = _frame(crystal, energy_kev, orientation @ reciprocal_matrix(crystal.cell), sampling, engine, basis)
+    solved = many_beam(frame) if engine.kind == "bloch" else single_scattering(frame)
+    shown = np.abs(frame.excitation_error).min(axis=1) <= frame.tail_per_angstrom
+    place = np.cumsum(shown) - 1
+    intensity = solved.tail[shown]
+    tail = intensity @ sampling.weight
+    coupled = place[solved.near]
+    intensity[coupled] += integrated_intensity(basis=basis, amplitudes=solved.amplitudes)
+    return Waves(
+        hkl=frame.hkl[shown],
+        g_lab=g_lab[shown],
+        excitation_error=frame.excitation_error[shown],
+        intensity=intensity,
+        coupled=coupled,
+        amplitudes=solved.amplitudes,
+        tail=tail,
+    )
+
+
+def _frame(
+    crystal: Crystal, energy_kev: float, lab: Floats, sampling: Sampling, engine: Engine, basis: ThicknessBasis
+) -> tuple[Frame, Floats]:
+    """(what there is to solve, g of its beams (N, 3))."""
     k = wavenumber_per_angstrom(energy_kev=energy_kev)
-    lab = orientation @ reciprocal_matrix(crystal.cell)
-    absorb = engine.absorption and engine.kind == "bloch"
-    table = crystal_table(crystal, energy_kev, engine.g_max_per_angstrom, absorb)
-    candidates = coupled_hkl(miller_indices(reciprocal=lab, g_max_per_angstrom=engine.g_max_per_angstrom), crystal.hall)
-    near = select_beams(
+    bloch = engine.kind == "bloch"
+    table = crystal_table(crystal, energy_kev, engine.g_max_per_angstrom, engine.absorption and bloch)
+    s_max = engine.s_max_per_angstrom or START_S_MAX_PER_ANGSTROM
+    tail = max(s_max, tail_limit(basis))
+    far = max(engine.far_s_max_per_angstrom, s_max) if bloch else 0.0
+    listed = candidates(table, lab, crystal.hall)
+    rows = select_beams(
         reciprocal_lab=lab,
-        hkl=candidates,
+        hkl=listed,
         directions=sampling.directions,
         wavenumber_per_angstrom=k,
         g_max_per_angstrom=engine.g_max_per_angstrom,
-        s_max_per_angstrom=max(engine.s_max_per_angstrom, tail_limit(basis)),
+        s_max_per_angstrom=max(tail, far),
     )
-    hkl = candidates[near]
-    s = excitation_errors(g_lab=hkl @ lab.T, directions=sampling.directions, wavenumber_per_angstrom=k)
-    potential = np.asarray(table.values[tuple((hkl + np.array(table.limits)).T)])
-    beyond = np.abs(s) > engine.s_max_per_angstrom
-    coupled = np.flatnonzero(~beyond.all(axis=1))
-    if engine.kind == "bloch":
-        amplitudes = bloch_amplitudes(
-            crystal=crystal,
-            reciprocal_lab=lab,
-            directions=sampling.directions,
-            energy_kev=energy_kev,
-            thickness_angstrom=basis.thickness_angstrom,
-            g_max_per_angstrom=engine.g_max_per_angstrom,
-            s_max_per_angstrom=engine.s_max_per_angstrom,
-            table=table,
-            dtype=np.dtype(engine.dtype),
-        ).amplitudes
-    else:
-        amplitudes = kinematical_amplitudes(
-            potential=potential[coupled],
-            excitation_error=s[coupled],
-            wavenumber_per_angstrom=k,
-            thickness_angstrom=basis.thickness_angstrom,
-        )
-        amplitudes[:, beyond[coupled]] = 0.0
-    curve = mean_rocking_curve(basis=basis, excitation_error=s)
-    intensity = np.where(beyond, (np.pi * np.abs(potential[:, None]) / k) ** 2 * curve, 0.0)
-    tail = intensity @ sampling.weight
-    intensity[coupled] += integrated_intensity(basis=basis, amplitudes=amplitudes)
-    return Waves(
+    hkl = listed[rows]
+    g_lab = hkl @ lab.T
+    frame = Frame(
+        table=table,
+        hermitian=crystal_table(crystal, energy_kev, engine.g_max_per_angstrom, False),
         hkl=hkl,
-        g_lab=hkl @ lab.T,
-        excitation_error=s,
-        intensity=intensity,
-        coupled=coupled,
-        amplitudes=amplitudes,
-        tail=tail,
+        excitation_error=excitation_errors(g_lab=g_lab, directions=sampling.directions, wavenumber_per_angstrom=k),
+        cosine=g_lab @ sampling.directions.T / k,
+        wavenumber_per_angstrom=k,
+        basis=basis,
+        s_max_per_angstrom=s_max,
+        tail_per_angstrom=tail,
+        far_per_angstrom=far,
+        dtype=np.dtype(engine.dtype),
     )
+    return frame, g_lab
 
 
 def tail_limit(basis: ThicknessBasis) -> float:
