@@ -22,6 +22,7 @@ Angle = Annotated[float, Field(ge=-360.0, le=360.0)]
 ElementSymbol = Annotated[str, StringConstraints(pattern="^[A-Z][a-z]?$")]
 DisplacementU = Annotated[float, Field(ge=0, le=0.5)]
 Size = Annotated[float, Field(gt=0, le=1000)]
+MillerIndex = Annotated[int, Field(ge=-50, le=50)]
 Vector3 = Annotated[tuple[float, float, float], Field(strict=False)]
 
 
@@ -41,11 +42,19 @@ class Material(Strict):
     u_iso_angstrom2: dict[ElementSymbol, DisplacementU] = Field(default_factory=dict)
 
 
+class FaceTable(Strict):
+    """A form of faces of a Wulff polyhedron: {hkl} with all its images, and its surface energy against the others."""
+
+    hkl: Annotated[tuple[MillerIndex, MillerIndex, MillerIndex], Field(strict=False)]
+    energy: float = Field(gt=0, le=1000)
+
+
 class ParticleTable(Strict):
     """Shape and how it sits on the support at tilt 0."""
 
-    shape: Literal["sphere", "ellipsoid", "rod", "box"]
+    shape: Literal["sphere", "ellipsoid", "rod", "box", "polyhedron"]
     size_nm: Vector3
+    faces: tuple[FaceTable, ...] = Field(default=(), max_length=32, strict=False)
     axis_uvw: Vector3 = (0.0, 0.0, 1.0)
     mounting: Literal["random", "lying", "fixed"] = "random"
     mounting_euler_deg: Annotated[tuple[Angle, Angle, Angle], Field(strict=False)] = (0.0, 0.0, 0.0)  # z, x, z
@@ -62,6 +71,10 @@ class ParticleTable(Strict):
     def _consistent(self) -> Self:
         if self.shape == "sphere" and len(set(self.size_nm)) != 1:
             raise ValueError("a sphere has three equal sizes")
+        if (self.shape == "polyhedron") != bool(self.faces):
+            raise ValueError("a polyhedron needs faces, and no other shape has them")
+        if self.shape == "polyhedron" and len(set(self.size_nm)) != 1:
+            raise ValueError("a polyhedron has three equal sizes: the diameter of the sphere of its volume")
         if self.shape == "rod" and self.size_nm[0] != self.size_nm[1]:
             raise ValueError("a rod has size_nm = [diameter, diameter, length]")
         if not any(self.axis_uvw) or max(map(abs, self.axis_uvw)) > 100:

@@ -25,6 +25,7 @@ from twin.simulate import Engine, expected_electrons
 from twin.specimen.motion import make_poses
 from twin.specimen.mounting import euler_mounting, lying_mounting, random_mounting
 from twin.specimen.streams import stream
+from twin.specimen.wulff import polyhedron, wulff_half_spaces
 from validation.view import TruthIntensities
 
 TRUTH = "truth/truth.json"
@@ -125,6 +126,18 @@ def _particle(scenario: Scenario, crystal: Crystal) -> Particle:
         mounting = lying_mounting(generator, long_axis=direct_matrix(crystal.cell) @ np.array(table.axis_uvw))
     else:
         mounting = random_mounting(generator)
+    if table.shape == "polyhedron":
+        faces = [(face.hkl, face.energy) for face in table.faces]
+        half_spaces = wulff_half_spaces(
+            faces=faces,
+            cell=crystal.cell,
+            hall=crystal.hall,
+            diameter_nm=table.size_nm[0],
+            axis_uvw=table.axis_uvw,
+        )
+        return polyhedron(
+            half_spaces=half_spaces, axis_uvw=table.axis_uvw, mounting=mounting, mosaicity_deg=table.mosaicity_deg
+        )
     return Particle(
         shape=table.shape,
         size_nm=table.size_nm,

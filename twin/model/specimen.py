@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Matrix3 = tuple[tuple[float, float, float], tuple[float, float, float], tuple[float, float, float]]
+HalfSpace = tuple[float, float, float, float]  # outward unit normal in the particle's own axes, distance in nm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,14 +14,16 @@ class Particle:
     """Shape in the crystal's Cartesian frame (x along a, z along c*; see docs/conventions.md).
 
     ``size_nm``: sphere (d, d, d); ellipsoid: three full axes; rod: (diameter, diameter, length), length along
-    ``axis_uvw``; box: three edges. ``axis_uvw`` is the crystal direction of the third size.
+    ``axis_uvw``; box: three edges; polyhedron: edges of the box, centred like the particle, that holds it.
+    ``axis_uvw`` is the crystal direction of the third size. ``half_spaces``: of a polyhedron, its faces.
     """
 
-    shape: Literal["sphere", "ellipsoid", "rod", "box"]
+    shape: Literal["sphere", "ellipsoid", "rod", "box", "polyhedron"]
     size_nm: tuple[float, float, float]
     axis_uvw: tuple[float, float, float] = (0.0, 0.0, 1.0)
     mounting: Matrix3 = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))  # U at tilt 0: g_lab = U B h
     mosaicity_deg: float = 0.0
+    half_spaces: tuple[HalfSpace, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

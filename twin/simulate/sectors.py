@@ -17,6 +17,7 @@ from twin.physics.potential import PotentialTable, potential_matrix
 from twin.physics.propagation import is_single, propagate
 
 _SIZES = (8, 16, 32, 64)
+_FIXED_COLUMNS = 25.0  # work of a sector that does not depend on its directions: setting up, far beams
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -96,7 +97,7 @@ def single_scattering(frame: Frame) -> Solved:
 def sectors(distance: Floats, s_max_per_angstrom: float) -> list[slice]:
     """Contiguous directions of |s| (N, S) that are solved together, of the size that costs least.
 
-    Few directions have few beams near at one of them, many make better matrix products (about s + 9 columns' worth).
+    Few directions have few beams near at one of them, many share what a sector costs at least.
     """
     count = distance.shape[1]
     near = distance <= s_max_per_angstrom
@@ -106,7 +107,7 @@ def sectors(distance: Floats, s_max_per_angstrom: float) -> list[slice]:
         pieces = -(-count // size)
         edges = [count * i // pieces for i in range(pieces + 1)]
         trial = [slice(a, b) for a, b in pairwise(edges)]
-        cost = sum(float(near[:, c].any(axis=1).sum()) ** 2 * (c.stop - c.start + 9.0) for c in trial)
+        cost = sum(float(near[:, c].any(axis=1).sum()) ** 2 * (c.stop - c.start + _FIXED_COLUMNS) for c in trial)
         if cost < least:
             best, least = trial, cost
         if size >= count:

@@ -1,19 +1,23 @@
 """Thickness of convex particles along the beam, column by column, analytically.
 
 Every shape is cut by the vertical line through (x, y): an ellipsoid by its quadratic form, a box and a rod by slabs
-(three pairs of planes; one pair and a round wall). Lengths in Å, the particle's centre at the origin.
+(three pairs of planes; one pair and a round wall), a polyhedron by the planes of its faces. Lengths in Å, the
+particle's centre at the origin.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
+import numba
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.spatial import ConvexHull, HalfspaceIntersection
 
 from twin.model.crystal import Cell
-from twin.model.specimen import Particle
+from twin.model.specimen import HalfSpace, Particle
 from twin.physics.lattice import Floats, direct_matrix
 
 _TINY = 1e-12
@@ -36,12 +40,17 @@ class Columns:
 
 
 def body_axes(particle: Particle, cell: Cell) -> Floats:
-    """(3, 3), columns: the particle's own axes in the crystal's Cartesian frame.
+    """(3, 3), columns: the particle's own axes in the crystal's Cartesian frame; see :func:`axes_in_crystal`."""
+    return axes_in_crystal(particle.axis_uvw, cell)
+
+
+def axes_in_crystal(axis_uvw: tuple[float, float, float], cell: Cell) -> Floats:
+    """(3, 3), columns: axes of a particle in the crystal's Cartesian frame.
 
     The third is along ``axis_uvw``, the first is a made perpendicular to it (b where a is parallel to the third).
     """
     direct = direct_matrix(cell)
-    third = direct @ np.asarray(particle.axis_uvw, dtype=np.float64)
+    third = direct @ np.asarray(axis_uvw, dtype=np.float64)
     third /= np.linalg.norm(third)
     for candidate in (direct[:, 0], direct[:, 1]):
         first = candidate - (candidate @ third) * third
@@ -63,6 +72,8 @@ def columns(*, particle: Particle, axes_lab: ArrayLike, x_angstrom: ArrayLike, y
         low, high = _ellipsoid(q, half, x, y)
     elif particle.shape == "box":
         low, high = _intersect(*(_slab(q[:, k], half[k], x, y) for k in range(3)))
+    elif particle.shape == "polyhedron":
+        low, high = _clipped(particle.half_spaces, q, x, y)
     else:
         low, high = _intersect(_round_wall(q[:, 2], half[0], x, y), _slab(q[:, 2], half[2], x, y))
     miss = high <= low
@@ -79,6 +90,8 @@ def lateral_extent_angstrom(*, particle: Particle, axes_lab: ArrayLike) -> tuple
         reach = np.sqrt((q[:2] ** 2) @ half**2)
     elif particle.shape == "box":
         reach = np.abs(q[:2]) @ half
+    elif particle.shape == "polyhedron":
+        reach = np.abs(polyhedron_vertices_angstrom(particle.half_spaces) @ q[:2].T).max(axis=0)
     else:
         reach = half[0] * np.sqrt(np.maximum(0.0, 1.0 - q[:2, 2] ** 2)) + half[2] * np.abs(q[:2, 2])
     return float(reach[0]), float(reach[1])
@@ -96,6 +109,8 @@ def maximum_thickness_angstrom(*, particle: Particle, axes_lab: ArrayLike) -> fl
 
 def volume_angstrom3(particle: Particle) -> float:
     """Volume in Å³."""
+    if particle.shape == "polyhedron":
+        return float(ConvexHull(polyhedron_vertices_angstrom(particle.half_spaces)).volume)
     a, b, c = (10.0 * v for v in particle.size_nm)
     if particle.shape in ("sphere", "ellipsoid"):
         return math.pi / 6.0 * a * b * c
@@ -103,8 +118,10 @@ def volume_angstrom3(particle: Particle) -> float:
 
 
 def projected_area_angstrom2(*, particle: Particle, axes_lab: ArrayLike) -> float:
-    """Area of the shadow: Cauchy's formula for the box, the ellipse's axes, end caps plus wall for the rod."""
+    """Area of the shadow: Cauchy's formula for the box, the ellipse's axes, caps plus wall for the rod, a hull."""
     q = np.asarray(axes_lab, dtype=np.float64)
+    if particle.shape == "polyhedron":  # what qhull calls the volume of a plane figure is its area
+        return float(ConvexHull(polyhedron_vertices_angstrom(particle.half_spaces) @ q[:2].T).volume)
     a, b, c = (5.0 * v for v in particle.size_nm)
     nx, ny, nz = (float(v) for v in q[2])
     if particle.shape in ("sphere", "ellipsoid"):
@@ -114,7 +131,44 @@ def projected_area_angstrom2(*, particle: Particle, axes_lab: ArrayLike) -> floa
     return math.pi * a * a * abs(nz) + 4.0 * a * c * math.sqrt(max(0.0, 1.0 - nz * nz))
 
 
+@lru_cache(maxsize=64)
+def polyhedron_vertices_angstrom(half_spaces: tuple[HalfSpace, ...]) -> Floats:
+    """Corners (n, 3) in the particle's own axes; the origin must be inside."""
+    planes = np.array(half_spaces, dtype=np.float64)
+    planes[:, 3] *= -10.0
+    corners = HalfspaceIntersection(planes, np.zeros(3)).intersections
+    corners.setflags(write=False)
+    return np.asarray(corners)
+
+
 Interval = tuple[Floats, Floats]
+
+
+def _clipped(half_spaces: tuple[HalfSpace, ...], q: Floats, x: Floats, y: Floats) -> Interval:
+    planes = np.array(half_spaces, dtype=np.float64)
+    low, high = np.empty(x.shape), np.empty(x.shape)
+    _clip(planes[:, :3] @ q.T, 10.0 * planes[:, 3], x.ravel(), y.ravel(), low.reshape(-1), high.reshape(-1))
+    return low, high
+
+
+@numba.njit(cache=True)
+def _clip(normals: Floats, distance: Floats, x: Floats, y: Floats, low: Floats, high: Floats) -> None:
+    """Heights inside all half-spaces n · r ≤ d; low > high where a line misses the body."""
+    for i in range(x.size):
+        bottom, top = -np.inf, np.inf
+        for k in range(distance.size):
+            rest = distance[k] - normals[k, 0] * x[i] - normals[k, 1] * y[i]
+            along = normals[k, 2]
+            if along > _TINY:
+                top = min(top, rest / along)
+            elif along < -_TINY:
+                bottom = max(bottom, rest / along)
+            elif rest < 0.0:
+                top, bottom = -1.0, 1.0
+                break
+        if not bottom < top:
+            bottom, top = 0.0, 0.0
+        low[i], high[i] = bottom, top
 
 
 def _ellipsoid(q: Floats, half: Floats, x: Floats, y: Floats) -> Interval:
