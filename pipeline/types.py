@@ -68,7 +68,9 @@ class Reflections:
     swept_fraction: Floats
     frame_scale: Floats  # (frames,) multiplies the model to give this frame
     precession_deg: float
-    partiality: Floats | None = None  # (n,) intensity = frame_scale[frame] * partiality * merged intensity, kinematically
+    partiality: Floats | None = (
+        None  # (n,) intensity = frame_scale[frame] * partiality * merged intensity, kinematically
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -97,6 +99,7 @@ class Solution:
     residual: float
     verdict: str
     density: Floats | None = None  # (u, v, w) symmetrised map in the crystal's setting
+    evidence: tuple[tuple[str, float], ...] = ()  # the numbers behind the verdict, by name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -128,3 +131,6 @@ class Refinement:
     rotation: Floats | None  # (frames, 3, 3) refined orientations, dynamical and frame-based only
     verdict: str
     cycles: int
+    mosaicity_deg: float | None = None
+    held_out_frame: Ints | None = None  # frames that took no part, predicted with nothing free but scale and turn
+    held_out_r_obs_percent: float | None = None

@@ -90,8 +90,7 @@ def _allowed(peaks: PeakList, *, kind: int, space: Workspace, placed: Partial, o
             continue
         limits = (least_distance_angstrom(space.kinds[kind], space.kinds[k]) for k in placed.kind)
         if all(
-            distances(x, taken, space.direct).min() >= limit
-            for taken, limit in zip(placed.images, limits, strict=True)
+            distances(x, taken, space.direct).min() >= limit for taken, limit in zip(placed.images, limits, strict=True)
         ):
             found[i] = images
     return found
@@ -128,6 +127,18 @@ def _fillings(
     return [found[k] for k in np.argsort(content, kind="stable")[:keep]]
 
 
+def least_distances_kept(space: Workspace, atoms: Atoms) -> bool:
+    """Whether no two atoms of a model are closer than their classes may be."""
+    ops = operations(space.hall)
+    images = [orbit_of(x, ops) for x in atoms.fract]
+    for i, j in itertools.combinations_with_replacement(range(len(images)), 2):
+        limit = least_distance_angstrom(space.kinds[atoms.kind[i]], space.kinds[atoms.kind[j]])
+        apart = distances(atoms.fract[i], images[j], space.direct)
+        if np.any((apart > 0.02) & (apart < limit)) or (i != j and apart.min() <= limit):
+            return False
+    return True
+
+
 def _mixture(kind: Scatterers, elements: tuple[str, ...]) -> Floats:
     row = np.zeros(len(elements))
     for element, count in zip(kind.elements, kind.counts, strict=True):
@@ -154,12 +165,28 @@ def _difference(space: Workspace, phased: Complexes, atoms: Atoms | None) -> Com
     return np.asarray(np.where(use, phased - max(overlap, 0.0) * model, 0.0))
 
 
-def place_atoms(space: Workspace, phased: Complexes, *, formula_units: int) -> list[Atoms]:
-    """Complete models, class by class, strongest scatterers first; several where the map leaves a choice."""
+def _kept(atoms: Atoms | None, ops: Operations) -> Partial:
+    if atoms is None:
+        return Partial()
+    return Partial(
+        fract=tuple(atoms.fract), multiplicity=tuple(int(m) for m in atoms.multiplicity),
+        kind=tuple(int(k) for k in atoms.kind), images=tuple(orbit_of(x, ops) for x in atoms.fract),
+    )  # fmt: skip
+
+
+def place_atoms(space: Workspace, phased: Complexes, *, formula_units: int, kept: Atoms | None = None) -> list[Atoms]:
+    """Complete models, class by class, strongest scatterers first; several where the map leaves a choice.
+
+    kept: atoms that stay where they are; what the cell's content leaves is looked for around them.
+    """
     ops = operations(space.hall)
-    partials = [Partial()]
+    held = _kept(kept, ops)
+    partials = [held]
     for k, scatterers in enumerate(space.kinds):
         need = round(scatterers.total * formula_units)
+        need -= sum(m for m, kind in zip(held.multiplicity, held.kind, strict=True) if kind == k)
+        if need <= 0:
+            continue
         last = k == len(space.kinds) - 1
         grown: list[Partial] = []
         for partial in partials:
@@ -174,7 +201,7 @@ def place_atoms(space: Workspace, phased: Complexes, *, formula_units: int) -> l
     return [_atoms(p, space) for p in partials]
 
 
-def _unexplained(space: Workspace, phased: Complexes, atoms: Atoms) -> float:
+def unexplained(space: Workspace, phased: Complexes, atoms: Atoms) -> float:
     """Σ|F_o e^{iφ} − k F_c|² / Σ|F_o|² over measured reflections of the map that gave the atoms."""
     left = _difference(space, phased, atoms)[space.measured]
     total = float(np.vdot(phased[space.measured], phased[space.measured]).real)
@@ -211,9 +238,9 @@ def build_model(space: Workspace, phased: Complexes, *, formula_units: int) -> M
             refine(space.unique, atoms, f_obs=space.f_obs, direct=space.direct, cycles=6)
             for atoms in place_atoms(space, current, formula_units=formula_units)
         ]
-        ranked = sorted(trials, key=lambda t: t[1] + 0.5 * _unexplained(space, phased, t[0]))
+        ranked = sorted(trials, key=lambda t: t[1] + 0.5 * unexplained(space, phased, t[0]))
         for atoms, _ in ranked[:2]:
-            model = _finish(space, phased, atoms, formula_units)
+            model = finish(space, phased, atoms, formula_units)
             if best is None or model.figure < best.figure:
                 best = model
         if best is None or best.r < ENOUGH_R or (turn and best.r > 0.98 * before):
@@ -236,14 +263,14 @@ def _model_map(space: Workspace, atoms: Atoms, *, strong_only: bool) -> Complexe
     return np.asarray(np.where(space.measured, amplitude * calculated / np.maximum(size, 1e-12), 0.0))
 
 
-def _finish(space: Workspace, phased: Complexes, atoms: Atoms, formula_units: int) -> Model:
+def finish(space: Workspace, phased: Complexes, atoms: Atoms, formula_units: int) -> Model:
     """The best choice of elements, refined."""
     found: list[tuple[float, Atoms]] = []
     for table in _ordered_choices(atoms, space, formula_units)[:40]:
         refined, r = refine(space.unique, replace(atoms, occupancy=table), f_obs=space.f_obs, direct=space.direct)
         found.append((r, refined))
     r, refined = min(found, key=lambda item: item[0])
-    return Model(atoms=refined, r=r, residual=_unexplained(space, phased, refined), formula_units=formula_units)
+    return Model(atoms=refined, r=r, residual=unexplained(space, phased, refined), formula_units=formula_units)
 
 
 def unique_rows(number: Ints, measured: NDArray[np.bool_]) -> Ints:

@@ -28,6 +28,7 @@ CENTRINGS: dict[str, tuple[tuple[float, float, float], ...]] = {
     "F": ((0, 0.5, 0.5), (0.5, 0, 0.5), (0.5, 0.5, 0)),
 }
 ABSENT_RATIO = 0.12  # mean normalised intensity of a forbidden class that multiple scattering may reach
+FLAT_MOMENT, WILSON_MOMENT = 1.8, 2.0  # <I²>/<I>²: 2 without a centre of inversion, 3 with one (Wilson 1949)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -36,6 +37,7 @@ class Spots:
 
     hkl (n, 3); g (n,) Å⁻¹; intensity (n,), zero where not measured; e (n,) normalised amplitudes; measured (n,).
     unique (n,): the Laue class's equivalents share a number. centring: lattice type found from the absences.
+    exponent: measured intensities were raised to it (1: as they are), see :func:`stretching_exponent`.
     """
 
     cell: Cell
@@ -48,6 +50,7 @@ class Spots:
     unique: Ints
     centring: str
     g_max_per_angstrom: float
+    exponent: float = 1.0
 
 
 def _canonical(hkl: Ints, rotations: Ints) -> tuple[Ints, int]:
@@ -113,6 +116,26 @@ def unlisted_centring(hkl: Ints, measured: Bools) -> str:
     return best
 
 
+def stretching_exponent(e_squared: Floats) -> float:
+    """Exponent q ≥ 1 that gives intensities the second moment of Wilson's distribution, 1 where they have it.
+
+    <I²>/<I>² is 2 for kinematical intensities without a centre of inversion and larger otherwise. Multiple scattering
+    compresses the strong reflections: a moment below that cannot be kinematical, and I^q undoes it in part.
+    """
+    i = np.maximum(e_squared, 1e-9)
+
+    def moment(q: float) -> float:
+        return float(np.mean(i ** (2 * q)) / np.mean(i**q) ** 2)
+
+    if len(i) < 30 or moment(1.0) >= FLAT_MOMENT:
+        return 1.0
+    low, high = 1.0, 2.0
+    for _ in range(20):
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if moment(middle) < WILSON_MOMENT else (low, middle)
+    return high
+
+
 def prepare(*, merged: MergedReflections, cell: Cell, g_max_per_angstrom: float | None = None) -> Spots:
     """Fill by the Laue symmetry, expand to P1, normalise; reflections inside the sphere that nobody measured float."""
     b = reciprocal_matrix(cell)
@@ -143,9 +166,11 @@ def prepare(*, merged: MergedReflections, cell: Cell, g_max_per_angstrom: float 
         centring = find_centring(sphere[measured], raw[measured])
     allowed = centring_allows(sphere, centring)
     use = measured & allowed
+    exponent = stretching_exponent(intensity[use] / _shell_means(g[use], intensity[use], g[use]))
+    intensity = intensity**exponent
     e = np.sqrt(np.where(use, intensity / _shell_means(g[use], intensity[use], g), 0.0))
     return Spots(
         cell=cell, laue=merged.hall, hkl=sphere[allowed], g=g[allowed], intensity=intensity[allowed],
         e=np.minimum(e[allowed], 5.0), measured=measured[allowed], unique=unique[allowed], centring=centring,
-        g_max_per_angstrom=float(limit),
+        g_max_per_angstrom=float(limit), exponent=exponent,
     )  # fmt: skip

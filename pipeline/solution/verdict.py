@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.solution.atoms import Model
+from pipeline.solution.flipping import Complexes
 from pipeline.solution.groups import Candidate
 from pipeline.solution.spots import Spots
 from pipeline.types import Solution
@@ -14,7 +15,10 @@ from twin.model.crystal import Crystal
 from twin.physics.symmetry import systematically_absent
 
 SYMMETRY_BONUS = 0.2  # a group of twice the order may have an R that is higher by this much
-SOLVED_R, SOLVED_RESIDUAL = 0.40, 0.32
+SOLVED_R, SOLVED_RESIDUAL = 0.35, 0.25
+RECOVERED = 0.9  # share of omitted atoms that must come back where they were
+DIFFERENCE_PEAK = 0.4  # of the lowest atom: right models have 0.0-0.3, displaced atoms leave 0.5 and more
+DOUBTFUL = 1.4  # factor on the figure of a model that failed its test
 GOOD_R, GOOD_RESIDUAL = 0.12, 0.25
 ENANTIOMORPHS = frozenset({
     (76, 78), (91, 95), (92, 96), (144, 145), (151, 153), (152, 154), (169, 170), (171, 172), (178, 179), (180, 181),
@@ -30,6 +34,15 @@ class Attempt:
     accepted: bool
     model: Model | None
     crystal: Crystal | None
+    phased: Complexes | None = None  # the map that gave the model
+    recovered: float | None = None  # share of omitted atoms that came back; None: not tried
+    difference: float = 0.0  # highest peak of the difference map over the lowest atom's height
+    start: int = 0  # number of the random start
+
+    @property
+    def r(self) -> float:
+        """R of the model, 1 where there is none."""
+        return 1.0 if self.model is None else self.model.r
 
     @property
     def good(self) -> bool:
@@ -47,26 +60,56 @@ class Attempt:
         if self.model is None:
             return float("inf")
         bonus = (1.0 - SYMMETRY_BONUS) ** float(np.log2(self.candidate.order))
-        return float(self.model.figure * bonus)
+        tested = self.recovered is not None
+        return float(self.model.figure * bonus * (DOUBTFUL if tested and self.doubts else 1.0))
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """Why the model may be wrong, as clauses; empty when it passed every test."""
+        model = self.model
+        if model is None:
+            return ("there is no model",)
+        found = []
+        if model.r > SOLVED_R or model.residual > SOLVED_RESIDUAL:
+            found.append("the fit is too poor")
+        if self.recovered is None:
+            found.append("it was not tested")
+        elif self.recovered < RECOVERED:
+            found.append(f"{100 * self.recovered:.0f} % of omitted atoms came back")
+        if self.difference > DIFFERENCE_PEAK:
+            found.append(f"the difference map has a peak of {self.difference:.1f} of the lowest atom")
+        return tuple(found)
+
+
+def _modelled(attempts: list[Attempt]) -> list[Attempt]:
+    return sorted((a for a in attempts if a.model is not None), key=lambda a: a.figure)
+
+
+def promising(attempts: list[Attempt]) -> bool:
+    """Whether the best model so far is worth its test: beyond doubt, or found from two independent starts."""
+    best = next(iter(_modelled(attempts)), None)
+    return best is not None and (best.good or repeated(best, attempts))
 
 
 def settled(attempts: list[Attempt]) -> bool:
-    """Whether more starts would be idle: one model beyond doubt, or the best one found from two independent starts."""
-    modelled = sorted((a for a in attempts if a.model is not None), key=lambda a: a.figure)
-    if not modelled or modelled[0].model is None:
-        return False
-    best = modelled[0].model
-    if best.residual > GOOD_RESIDUAL:
-        return False
-    name = modelled[0].candidate.setting.name
-    again = [a for a in modelled[1:] if a.candidate.setting.name == name and a.model is not None]
-    return modelled[0].good or any(a.model is not None and abs(a.model.r - best.r) < 0.003 for a in again)
+    """Whether more starts would be idle: the best model passed its test, and is excellent or was found twice."""
+    best = next(iter(_modelled(attempts)), None)
+    return best is not None and not best.doubts and (best.good or repeated(best, attempts))
+
+
+def repeated(best: Attempt, attempts: list[Attempt]) -> bool:
+    """Whether another start gave the same model."""
+    return best.model is not None and any(
+        a.start != best.start and a.model is not None and a.candidate.setting.hall == best.candidate.setting.hall
+        and abs(a.model.r - best.model.r) < 0.004
+        for a in attempts
+    )  # fmt: skip
 
 
 def choose(spots: Spots, attempts: list[Attempt], *, composition: str, starts: int) -> Solution:
     """The best attempt with its verdict."""
     names = _scores(attempts)
-    modelled = sorted((a for a in attempts if a.model is not None), key=lambda a: a.figure)
+    modelled = _modelled(attempts)
     if not modelled:
         reason = "no tabulated group agrees with the phases" if not names else "no group could hold the composition"
         return Solution(solved=False, crystal=None, space_group="", candidates=names, residual=1.0,
@@ -75,16 +118,17 @@ def choose(spots: Spots, attempts: list[Attempt], *, composition: str, starts: i
     model, setting = best.model, best.candidate.setting
     assert model is not None
     figures = f"R {100 * model.r:.1f} %, {100 * model.residual:.0f} % of the map unexplained"
-    if model.r > SOLVED_R or model.residual > SOLVED_RESIDUAL:
-        return Solution(solved=False, crystal=best.crystal, space_group=setting.name, candidates=names,
-                        residual=model.residual,
-                        verdict=f"not solved: the best model ({setting.name}) is too poor ({figures})")  # fmt: skip
     rivals = _rivals(best, modelled, spots)
     sentence = f"solved in {setting.name} ({figures})"
-    if rivals:
+    if best.doubts:
+        sentence = f"not solved: the best model ({setting.name}, {figures}) is not trusted: {', '.join(best.doubts)}"
+    elif rivals:
         sentence = f"ambiguous: {setting.name} ({figures}); not told apart from {', '.join(rivals)}"
-    return Solution(solved=True, crystal=best.crystal, space_group=setting.name, candidates=names,
-                    residual=model.residual, verdict=sentence)  # fmt: skip
+    evidence = (("R", model.r), ("residual", model.residual), ("recovered", best.recovered or 0.0),
+                ("difference_peak", best.difference), ("repeated", float(repeated(best, attempts))),
+                ("exponent", spots.exponent))  # fmt: skip
+    return Solution(solved=not best.doubts, crystal=best.crystal, space_group=setting.name, candidates=names,
+                    residual=model.residual, verdict=sentence, evidence=evidence)  # fmt: skip
 
 
 def _scores(attempts: list[Attempt]) -> tuple[tuple[str, float], ...]:

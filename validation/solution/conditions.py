@@ -29,16 +29,16 @@ CONDITIONS: Mapping[str, Mapping[str, float]] = {
 
 def simulated_data(
     structure: Crystal, *, seed: int, d_min: float = 0.72, noise: float = 0.0, power: float = 1.0,
-    forbidden: float = 0.0, cone_deg: float = 0.0, hall: str | None = None,
+    forbidden: float = 0.0, cone_deg: float = 0.0,
 ) -> MergedReflections:  # fmt: skip
-    """Kinematical intensities merged in the Laue class ``hall`` (its own when None), perturbed.
+    """Kinematical intensities merged in the Laue class of the structure, perturbed.
 
     noise: relative, of each intensity. power: I -> I^power, as multiple scattering compresses the strong ones.
     forbidden: mean intensity of absent reflections over the mean of all. cone_deg: opening of the cone about a random
     axis that no tilt reached. d_min in Å.
     """
     rng = np.random.default_rng([seed, 77])
-    laue = hall or laue_hall(structure.hall)
+    laue = laue_hall(structure.hall)
     b = reciprocal_matrix(structure.cell)
     everything = miller_indices(reciprocal=b, g_max_per_angstrom=1.0 / d_min)[1:]
     hkl = np.unique(asymmetric_hkl(everything, laue), axis=0)

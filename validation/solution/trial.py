@@ -30,6 +30,7 @@ class Trial:
     spurious: int
     residual: float
     cpu_s: float
+    evidence: tuple[tuple[str, float], ...] = ()
 
     @property
     def claimed(self) -> bool:
@@ -55,6 +56,7 @@ def judged(
         right=right, max_distance_angstrom=float("nan") if result is None else result.max_distance_angstrom,
         missing=len(material.crystal.sites) if result is None else len(result.missing),
         spurious=0 if result is None else len(result.spurious), residual=solution.residual, cpu_s=cpu_s,
+        evidence=solution.evidence,
     )  # fmt: skip
 
 
