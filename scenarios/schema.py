@@ -186,8 +186,8 @@ class EngineTable(Strict):
 
     kind: Literal["bloch", "kinematical", "multislice"] = "bloch"
     g_max_per_angstrom: float = Field(default=2.0, ge=0.3, le=5)
-    s_max_per_angstrom: float = Field(default=0.02, ge=1e-4, le=0.5)
-    azimuth_steps: int = Field(default=64, ge=1, le=1024)
+    s_max_per_angstrom: float | None = Field(default=None, ge=1e-4, le=0.5)  # None: for an estimated R1 of 1 %
+    azimuth_steps: int = Field(default=32, ge=1, le=1024)
     rotation_steps: int = Field(default=16, ge=1, le=1024)
     thickness_nodes: int = Field(default=9, ge=2, le=200)
     absorption: bool = True

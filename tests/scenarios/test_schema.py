@@ -83,7 +83,7 @@ def test_a_resolved_scenario_reads_back_as_itself(name: str, tmp_path: Path) -> 
         ("acquisition.stop_deg=89", "acquisition", "max_tilt_deg"),
         ("acquisition.step_deg=0.0001", "acquisition", "at most 2000"),
         ("seed=true", "seed", "integer"),
-        ("particle.shape=cube", "particle.shape", "'sphere', 'ellipsoid', 'rod' or 'box'"),
+        ("particle.shape=cube", "particle.shape", "'sphere', 'ellipsoid', 'rod', 'box' or 'polyhedron'"),
         ("particle.size_nm=[10,10,11]", "particle", "three equal sizes"),
         ("material.cif=/etc/passwd", "material.cif", "relative"),
         ("material.cif=../../../etc/passwd", "material.cif", "leaves the folder"),

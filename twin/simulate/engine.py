@@ -33,7 +33,7 @@ class Engine:
     g_max_per_angstrom: float = 2.0
     s_max_per_angstrom: float | None = START_S_MAX_PER_ANGSTROM
     far_s_max_per_angstrom: float = 0.15
-    azimuth_steps: int = 64
+    azimuth_steps: int = 32
     rotation_steps: int = 16
     thickness_nodes: int = 9
     absorption: bool = True
