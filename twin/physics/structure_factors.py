@@ -46,6 +46,12 @@ def _gaussians(element: str) -> tuple[Floats, Floats]:
     return np.array(coefficients.a, dtype=np.float64), np.array(coefficients.b, dtype=np.float64)
 
 
+def gaussian_factors(element: str) -> tuple[Floats, Floats]:
+    """(a (5,) in Å, b (5,) in Å²) of f(s) = Σ a exp(−b s²), rest mass; copies."""
+    a, b = _gaussians(element)
+    return a.copy(), b.copy()
+
+
 def electron_factor(element: str, s2: ArrayLike) -> Floats:
     """f(s) in Å (rest mass) at s² = (sin θ/λ)² = |g|²/4 in Å⁻²; shape of ``s2``."""
     a, b = _gaussians(element)
