@@ -95,10 +95,56 @@ def simulate(
 
 @app.command()
 def reduce(
-    target: Target, out: Out = None, sets: Sets = None, overwrite: Overwrite = False, workers: Workers = 1
+    target: Annotated[str | None, typer.Argument(metavar="[DIR|SCENARIO]", help="Left out with --frames.")] = None,
+    out: Out = None,
+    sets: Sets = None,
+    overwrite: Overwrite = False,
+    workers: Workers = 1,
+    frames: Annotated[str | None, typer.Option("--frames", metavar="PATH", help="Measured frames.")] = None,
+    wavelength_angstrom: Annotated[float | None, typer.Option()] = None,
+    energy_kev: Annotated[float | None, typer.Option()] = None,
+    camera_length_mm: Annotated[float | None, typer.Option()] = None,
+    angstrom_per_pixel: Annotated[float | None, typer.Option(help="Reciprocal size of a pixel, 1/Å.")] = None,
+    pixel_size_um: Annotated[float | None, typer.Option()] = None,
+    centre_fast_px: Annotated[float | None, typer.Option()] = None,
+    centre_slow_px: Annotated[float | None, typer.Option()] = None,
+    tilt_axis_deg: Annotated[float | None, typer.Option(help="From the fast axis towards the slow one.")] = None,
+    alpha_start_deg: Annotated[float | None, typer.Option()] = None,
+    step_deg: Annotated[float | None, typer.Option()] = None,
+    mode: Annotated[str | None, typer.Option(help="precession, continuous or stills.")] = None,
+    precession_deg: Annotated[float | None, typer.Option(help="Semi-angle.")] = None,
+    counter_max: Annotated[int | None, typer.Option(help="Count that means overloaded.")] = None,
+    g_max_per_angstrom: Annotated[float | None, typer.Option()] = None,
 ) -> None:
-    """Reduce the frames of a run folder to reflections."""
-    _part(target, ("reduce",), out=out, sets=sets or (), overwrite=overwrite, workers=workers)
+    """Reduce the frames of a run folder, or measured frames (--frames), to reflections."""
+    if frames is None:
+        if target is None:
+            raise InputError("edtwin reduce: a run folder or a scenario is needed, or --frames PATH")
+        return _part(target, ("reduce",), out=out, sets=sets or (), overwrite=overwrite, workers=workers)
+    from pipeline.io.series.nominal import Nominal
+    from scenarios.frames import Given, checked_mode, reduce_frames
+
+    if target is not None:
+        raise InputError(f"edtwin reduce: give '{target}' or --frames, not both")
+    nominal = Nominal(
+        wavelength_angstrom=wavelength_angstrom,
+        camera_length_mm=camera_length_mm,
+        pixel_size_um=pixel_size_um,
+        centre_fast_px=centre_fast_px,
+        centre_slow_px=centre_slow_px,
+        tilt_axis_deg=tilt_axis_deg,
+        alpha_start_deg=alpha_start_deg,
+        step_deg=step_deg,
+        mode=checked_mode(mode),
+        precession_deg=precession_deg,
+        counter_max=counter_max,
+    )
+    given = Given(energy_kev=energy_kev, angstrom_per_pixel=angstrom_per_pixel, g_max_per_angstrom=g_max_per_angstrom)
+    folder = out if out is not None else Path("runs") / Path(frames).stem
+    failed = reduce_frames(Path(frames), nominal=nominal, given=given, out=folder, show=typer.echo, warn=_warn)
+    if failed:
+        raise typer.Exit(_complain(failed, STAGE_FAILED))
+    return None
 
 
 @app.command()
@@ -188,6 +234,10 @@ def _is_of_the_machine(error: RuntimeError) -> bool:
 def _complain(sentence: str, code: int) -> int:
     typer.echo(f"edtwin: {' '.join(sentence.split())}", err=True)
     return code
+
+
+def _warn(sentence: str) -> None:
+    typer.echo(f"edtwin: warning: {sentence}", err=True)
 
 
 def _terminated(signum: int, frame: object) -> NoReturn:

@@ -123,7 +123,7 @@ def index_series(
             f"no lattice: the best one explains {100 * float(np.mean(good)):.0f} % of {len(good)} spots, "
             f"at least 20 % are needed"
         )
-    found = choose_symmetry(peaks=peaks, geometry=geometry, hkl=hkl, good=good)
+    found = choose_symmetry(peaks=peaks, geometry=geometry, sweep=sweep, hkl=hkl, good=good)
     log.extend(found.tried)
     found = refine_indexed(
         peaks=peaks, found=found, sweep=sweep, px_per_angstrom=px, g_max_per_angstrom=g_peaks, width_per_angstrom=WIDTH

@@ -67,7 +67,7 @@ def refine_primitive(
     length = np.linalg.norm(points, axis=1)
     inner = length < max(0.7, float(np.quantile(length, 0.4)))
     hkl, good = index_in_space(points=points, ub=now.ub)
-    fit = _fit(peaks, now, hkl, good & inner, None, cycles=4, ellipse_prior=1e-5, free_axis=False)
+    fit = _fit(peaks, now, hkl, good & inner, None, cycles=4, ellipse_prior=1e-5, free_axis=False, sweep=sweep)
     for limit in (1.0, g_max_per_angstrom, g_max_per_angstrom):
         now = fit.geometry
         tolerance = min(max(4.0 * fit.rms_px, 1.5), 0.4 * float(np.linalg.norm(now.ub, axis=0).min()) * px_per_angstrom)
@@ -80,7 +80,7 @@ def refine_primitive(
             width_per_angstrom=width_per_angstrom,
             tolerance_px=tolerance,
         )
-        fit = _fit(peaks, now, hkl, good, None, cycles=4)
+        fit = _fit(peaks, now, hkl, good, None, cycles=4, sweep=sweep)
     return fit.geometry, hkl, good, fit
 
 
@@ -88,6 +88,7 @@ def choose_symmetry(
     *,
     peaks: Peaks,
     geometry: Geometry,
+    sweep: Sweep,
     hkl: Ints,
     good: NDArray[np.bool_],
     tolerance: float = 0.03,
@@ -103,14 +104,14 @@ def choose_symmetry(
     to_reduced = np.rint(basis @ geometry.ub).astype(np.int64)
     hkl = hkl @ to_reduced.T
     geometry = replace(geometry, ub=np.asarray(np.linalg.inv(basis), dtype=np.float64))
-    free = _fit(peaks, geometry, hkl, good, None)
+    free = _fit(peaks, geometry, hkl, good, None, sweep=sweep)
     lines: list[str] = []
     for symmetry in lattice_symmetries(direct=basis, tolerance=tolerance):
         t = symmetry.transform
         changed = hkl @ t.T
         start = replace(geometry, ub=np.asarray(np.linalg.inv(t @ basis), dtype=np.float64))
         rotations = point_rotations(symmetry.hall, friedel=True)
-        fit = _fit(peaks, start, changed, good, rotations)
+        fit = _fit(peaks, start, changed, good, rotations, sweep=sweep)
         lines.append(
             f"{symmetry.system} {symmetry.centring}: strain {100 * symmetry.strain:.2f} %, residual "
             f"{fit.rms_px:.3f} px "
@@ -147,6 +148,6 @@ def refine_indexed(
             width_per_angstrom=width_per_angstrom,
             tolerance_px=min(max(5.0 * now.rms_px, 1.0), 0.4 * spacing),
         )
-        fit = _fit(peaks, now.geometry, hkl, good, rotations)
+        fit = _fit(peaks, now.geometry, hkl, good, rotations, sweep=sweep)
         now = replace(now, geometry=fit.geometry, hkl=hkl, good=good, rms_px=fit.rms_px)
     return now

@@ -33,6 +33,28 @@ def _smooth(image, kernel):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
+def _local_level(net, bad, x, y, radius):  # type: ignore[no-untyped-def]
+    """What the smooth background misses around (x, y): median over eight sectors of a ring of their means."""
+    totals = np.zeros(8)
+    numbers = np.zeros(8)
+    inner = radius + 1.0
+    outer = radius + 4.0
+    reach = int(outer) + 1
+    for p in range(max(int(y) - reach, 0), min(int(y) + reach + 2, net.shape[0])):
+        for q in range(max(int(x) - reach, 0), min(int(x) + reach + 2, net.shape[1])):
+            d2 = (p - y) ** 2 + (q - x) ** 2
+            if d2 < inner * inner or d2 > outer * outer or bad[p, q]:
+                continue
+            k = int((np.arctan2(p - y, q - x) + np.pi) * (4.0 / np.pi)) % 8
+            totals[k] += net[p, q]
+            numbers[k] += 1.0
+    known = numbers > 2.0
+    if np.sum(known) < 4:
+        return 0.0
+    return np.median(totals[known] / numbers[known])
+
+
+@njit(cache=True)
 def _search(image, background, bad, kernel, gain, threshold, radius, minimum_counts):  # type: ignore[no-untyped-def]  # noqa: C901
     rows, columns = image.shape
     net = np.zeros((rows, columns), dtype=np.float32)
@@ -65,6 +87,11 @@ def _search(image, background, bad, kernel, gain, threshold, radius, minimum_cou
             x, y = float(j), float(i)
             total = 0.0
             below = 0.0
+            level = max(_local_level(net, bad, x, y, radius), 0.0)
+            if level > 0.0:
+                variance = gain * noise * noise * (background[i, j] + level)
+                if v <= level or (v - level) ** 2 < threshold * threshold * variance:
+                    continue
             for _ in range(3):
                 total = 0.0
                 below = 0.0
@@ -77,10 +104,11 @@ def _search(image, background, bad, kernel, gain, threshold, radius, minimum_cou
                         d2 = (p - y) ** 2 + (q - x) ** 2
                         if d2 > radius * radius or bad[p, q]:
                             continue
-                        total += net[p, q]
-                        below += background[p, q]
-                        sx += net[p, q] * (q - x)
-                        sy += net[p, q] * (p - y)
+                        value = net[p, q] - level
+                        total += value
+                        below += background[p, q] + level
+                        sx += value * (q - x)
+                        sy += value * (p - y)
                 if total <= 0.0:
                     break
                 x += min(max(sx / total, -1.0), 1.0)

@@ -1,7 +1,9 @@
-"""Least squares on spot positions: lattice, tilt-axis azimuth, ellipse, and centre and in-plane turn of each frame.
+"""Least squares on spots: lattice, tilt-axis azimuth, ellipse, and centre and in-plane turn of each frame.
 
-The camera length is not refined: it cannot be told from the size of the cell. Tilts out of the detector plane hardly
-move a spot and are left to the intensities (orientation.py). Parameters of single frames are eliminated from the normal
+The camera length is not refined: it cannot be told from the size of the cell. A turn about the tilt axis leaves all
+positions alone; that a spot is seen at all says that its node was near the Ewald sphere, so the excitation error is a
+third observation of each spot, with the width of the sweep as its uncertainty. Tilts of single frames are left to the
+intensities (orientation.py). Parameters of single frames are eliminated from the normal
 equations (a Schur complement), so the cost grows linearly with the number of frames.
 """
 
@@ -13,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.reduction.axis import tilt_rotations
+from pipeline.reduction.predict import Sweep, excitation
 from twin.model.instrument import Microscope
 from twin.physics.electrons import wavenumber_per_angstrom
 from twin.physics.lattice import rotation_matrix
@@ -23,6 +26,8 @@ Ints = NDArray[np.int64]
 
 AXIS_PRIOR_DEG = 1.5
 TURN_PRIOR_DEG = 0.3
+CENTRE_PRIOR_PX = 0.7  # of one frame against what all frames have in common
+ROCKING_PER_ANGSTROM = 0.002  # least width of a rocking curve
 
 _GENERATORS = np.array(
     [[[0, 0, 0], [0, 0, -1], [0, 1, 0]], [[0, 0, 1], [0, 0, 0], [-1, 0, 0]], [[0, -1, 0], [1, 0, 0], [0, 0, 0]]],
@@ -93,7 +98,7 @@ def predicted_px(*, geometry: Geometry, hkl: Ints, frame: Ints) -> tuple[Floats,
 
 
 def _jacobians(*, geometry: Geometry, hkl: Ints, frame: Ints, freedom: Floats) -> tuple[Floats, Floats]:
-    """Derivatives of the position: global (n, 2, 3 + m + 3), frame (n, 2, 3: centre x, y, in-plane turn)."""
+    """Derivatives of position and excitation error: global (n, 3, 3 + m + 3), frame (n, 3, 3: centre, turn)."""
     p = geometry.microscope.projection
     k = wavenumber_per_angstrom(energy_kev=geometry.microscope.beam.energy_kev)
     rotation = geometry.rotation
@@ -108,19 +113,22 @@ def _jacobians(*, geometry: Geometry, hkl: Ints, frame: Ints, freedom: Floats) -
     inverse = np.linalg.inv(geometry.ub)
     strains = 0.5 * inverse.T @ freedom @ inverse
     moves = np.einsum("kij,nj->nki", np.concatenate([_GENERATORS, strains]), g0)
-    moved = np.einsum("nij,nkj->nki", rotation[frame], moves)[:, :, :2]
+    moved = np.einsum("nij,nkj->nki", rotation[frame], moves)
     z = _GENERATORS[2]
     d_axis = geometry.turn @ (z @ tilt - tilt @ z)
-    axis = np.einsum("nij,nj->ni", d_axis[frame], g0)[:, None, :2]
+    axis = np.einsum("nij,nj->ni", d_axis[frame], g0)[:, None]
     lab = np.concatenate([moved, axis], axis=1)
-    first = np.einsum("nij,nkj->nik", dp, lab)
+    first = np.einsum("nij,nkj->nik", dp, lab[:, :, :2])
     undistorted = length * g[:, :2] / np.sqrt(flat2)[:, None]
     stretch = np.stack([undistorted * [1, -1], undistorted[:, ::-1]], axis=2)
-    common = np.concatenate([first, stretch], axis=2)
+    positions = np.concatenate([first, stretch], axis=2)
+    towards = -(lab[:, :, 2] + np.einsum("nkj,nj->nk", lab, g) / k)  # change of the excitation error
+    towards[:, 3 : 3 + len(strains)] = 0.0  # least squares on s would shrink the lattice: s is spread over the sweep
+    common = np.concatenate([positions, np.pad(towards, ((0, 0), (0, 2)))[:, None]], axis=1)
     spin = np.einsum("nij,nj->ni", dp, np.stack([-g[:, 1], g[:, 0]], axis=1))
-    single = np.zeros((len(g), 2, 3))
+    single = np.zeros((len(g), 3, 3))
     single[:, 0, 0] = single[:, 1, 1] = 1.0
-    single[:, :, 2] = spin
+    single[:, :2, 2] = spin
     return common, single
 
 
@@ -133,22 +141,26 @@ def _solve(
     frames: int,
     prior: Floats,
     pull: Floats,
+    frame_pull: Floats,
 ) -> tuple[Floats, Floats]:
-    """Normal equations with the frames eliminated; prior: 1/σ² of the global parameters, pull: their present offset."""
-    jw = common * weight[:, None, None]
+    """Normal equations with the frames eliminated; prior: 1/σ² of the global parameters, pull: their present offset.
+
+    weight, residual: (n, 3); frame_pull: (frames, 3) present offsets of centre and in-plane turn.
+    """
+    jw = common * weight[:, :, None]
     n_global = common.shape[2]
     a = np.einsum("nic,nid->cd", jw, common, optimize=True) + np.diag(prior)
     b = np.einsum("nic,ni->c", jw, residual, optimize=True) - prior * pull
     c = np.zeros((frames, 3, n_global))
     d = np.zeros((frames, 3, 3))
     e = np.zeros((frames, 3))
-    sw = single * weight[:, None, None]
+    sw = single * weight[:, :, None]
     np.add.at(c, frame, np.einsum("nis,nic->nsc", sw, common, optimize=True))
     np.add.at(d, frame, np.einsum("nis,nit->nst", sw, single, optimize=True))
     np.add.at(e, frame, np.einsum("nis,ni->ns", sw, residual, optimize=True))
-    d[:, 0, 0] += 1e-3
-    d[:, 1, 1] += 1e-3
-    d[:, 2, 2] += 1.0 / np.radians(TURN_PRIOR_DEG) ** 2
+    own = np.array([CENTRE_PRIOR_PX, CENTRE_PRIOR_PX, float(np.radians(TURN_PRIOR_DEG))]) ** -2
+    d += np.diag(own)
+    e -= own * frame_pull
     inverse = np.linalg.inv(d)
     reduced = a - np.einsum("fsc,fst,ftd->cd", c, inverse, c, optimize=True)
     right = b - np.einsum("fsc,fst,ft->c", c, inverse, e, optimize=True)
@@ -198,6 +210,24 @@ def _stepped(geometry: Geometry, x: Floats, per_frame: Floats, strains: Floats, 
     )
 
 
+def _off_sphere(g: Floats, sweep: Sweep | None, tilt_axis_deg: float) -> tuple[Floats, Floats]:
+    """Excitation errors (n,) at mid-exposure and their weights: 0 beyond 3.5 times their robust spread."""
+    if sweep is None:
+        return np.zeros(len(g)), np.zeros(len(g))
+    s, half = excitation(g_lab=g, sweep=replace(sweep, tilt_axis_deg=tilt_axis_deg))
+    unit = np.sqrt(half**2 / 3.0 + ROCKING_PER_ANGSTROM**2)
+    scatter = max(float(np.median(np.abs(s) / unit)) / 0.6745, 1.0)
+    return s, np.where(np.abs(s) < 3.5 * scatter * unit, 1.0 / (scatter * unit) ** 2, 0.0)
+
+
+def _frame_offsets(now: Geometry, start: Geometry) -> Floats:
+    """Centre (px) and in-plane turn (radians) of each frame away from the start, less what all have in common."""
+    moved = now.centre_px - start.centre_px
+    spin = np.arctan2(now.turn[:, 1, 0] - now.turn[:, 0, 1], now.turn[:, 0, 0] + now.turn[:, 1, 1])
+    offsets = np.column_stack([moved, spin])
+    return np.asarray(offsets - np.median(offsets, axis=0))
+
+
 def refine_geometry(
     *,
     geometry: Geometry,
@@ -209,19 +239,21 @@ def refine_geometry(
     ellipse_prior: float = 0.01,
     cycles: int = 6,
     free_axis: bool = True,
+    sweep: Sweep | None = None,
 ) -> GeometryFit:
     """Gauss–Newton with outlier rejection. ``rotations``: operations (h' = h R) that the metric must obey, None
-    for none."""
+    for none. ``sweep``: of the exposures; without it the excitation errors are not used."""
     now = replace(geometry, ub=constrain_metric(ub=geometry.ub, rotations=rotations))
     freedom = metric_freedom(rotations)
     frames = len(geometry.alpha_deg)
     used = np.ones(len(hkl), dtype=bool)
     residual = np.zeros((len(hkl), 2))
     for cycle in range(cycles + 1):
-        predicted, _ = predicted_px(geometry=now, hkl=hkl, frame=frame)
+        predicted, g = predicted_px(geometry=now, hkl=hkl, frame=frame)
         residual = observed_px - predicted
         distance = np.hypot(residual[:, 0], residual[:, 1]) / sigma_px
-        limit = max(3.5 * float(np.median(distance)) / 1.18, 1e-6)
+        scatter = max(float(np.median(distance)) / 1.18, 1e-6)  # residual in units of what the centroids promise
+        limit = 3.5 * scatter
         used = distance < limit
         if cycle == cycles:
             break
@@ -233,8 +265,18 @@ def refine_geometry(
         axis_moved = now.microscope.projection.tilt_axis_deg - geometry.microscope.projection.tilt_axis_deg
         pull[-3] = np.radians((axis_moved + 180.0) % 360.0 - 180.0)
         pull[-2:] = _ellipse_vector(now.microscope)
+        on_px = 1.0 / (max(scatter, 1.0) * sigma_px[used]) ** 2
+        off, on_sphere = _off_sphere(g[used], sweep, now.microscope.projection.tilt_axis_deg)
         x, per_frame = _solve(
-            common, single, residual[used], 1.0 / sigma_px[used] ** 2, frame[used], frames, prior, pull
+            common,
+            single,
+            np.column_stack([residual[used], -off]),
+            np.column_stack([on_px, on_px, on_sphere]),
+            frame[used],
+            frames,
+            prior,
+            pull,
+            _frame_offsets(now, geometry),
         )
         inverse = np.linalg.inv(now.ub)
         strains = 0.5 * inverse.T @ freedom @ inverse

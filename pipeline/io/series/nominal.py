@@ -1,0 +1,162 @@
+"""What is known of a series before it is reduced: by its files, and by the one who reads them.
+
+Angles of the tilt axis are ours: from the fast axis towards the slow one (docs/conventions.md).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twin.files.errors import InputError
+from twin.model.dataset import Dataset
+from twin.model.instrument import Beam, Detector, Microscope, Projection
+from twin.model.plan import Mode
+from twin.physics.electrons import wavelength_angstrom
+
+Floats = NDArray[np.float64]
+Counts = NDArray[np.uint32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nominal:
+    """Settings, None where unknown. ``precession_deg`` is the semi-angle; ``counter_max`` the count that means
+    'overloaded'."""
+
+    wavelength_angstrom: float | None = None
+    camera_length_mm: float | None = None
+    pixel_size_um: float | None = None
+    centre_fast_px: float | None = None
+    centre_slow_px: float | None = None
+    tilt_axis_deg: float | None = None
+    alpha_start_deg: float | None = None
+    step_deg: float | None = None
+    mode: Mode | None = None
+    precession_deg: float | None = None
+    exposure_s: float | None = None
+    counter_max: int | None = None
+
+
+OPTIONS = {
+    "wavelength_angstrom": "--wavelength-angstrom or --energy-kev",
+    "camera_length_mm": "--camera-length-mm or --angstrom-per-pixel",
+    "pixel_size_um": "--pixel-size-um",
+    "tilt_axis_deg": "--tilt-axis-deg",
+    "alpha_start_deg": "--alpha-start-deg",
+    "step_deg": "--step-deg",
+}
+_LIMITS = {
+    "wavelength_angstrom": (0.005, 0.2),
+    "camera_length_mm": (1.0, 1e5),
+    "pixel_size_um": (0.5, 1000.0),
+    "centre_fast_px": (-1e4, 1e5),
+    "centre_slow_px": (-1e4, 1e5),
+    "tilt_axis_deg": (-720.0, 720.0),
+    "alpha_start_deg": (-720.0, 720.0),
+    "step_deg": (-30.0, 30.0),
+    "precession_deg": (0.0, 10.0),
+    "exposure_s": (0.0, 1e6),
+    "counter_max": (1, 2**32 - 1),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class RawSeries:
+    """Frames as read: counts (frames, slow, fast), bad pixels (slow, fast), what the files say, and start and end of
+    each frame in degrees where they say that."""
+
+    counts: Counts
+    found: Nominal
+    source: Path
+    bad_pixels: NDArray[np.bool_] | None = None
+    alpha_start_deg: Floats | None = None
+    alpha_end_deg: Floats | None = None
+
+
+def merged(*, given: Nominal, found: Nominal) -> Nominal:
+    """What was given wins over what was found."""
+    known = {f.name: getattr(given, f.name) for f in fields(Nominal) if getattr(given, f.name) is not None}
+    return replace(found, **known)
+
+
+def check_nominal(nominal: Nominal, *, source: object) -> None:
+    """:class:`InputError` when a value that is there is not finite or out of its range."""
+    for key, (low, high) in _LIMITS.items():
+        value = getattr(nominal, key)
+        if value is not None and not low <= value <= high:
+            raise InputError(f"{source}: {key} is {value:g}; allowed are {low:g} to {high:g}")
+
+
+def _needed(nominal: Nominal, key: str, source: Path) -> float:
+    value = getattr(nominal, key)
+    if value is None:
+        raise InputError(f"{source}: {key} stands in none of the files; give it ({OPTIONS[key]})")
+    return float(value)
+
+
+def energy_kev_of(wavelength: float) -> float:
+    """Energy in keV whose relativistic wavelength this is (bisection)."""
+    low, high = 1.0, 3000.0
+    for _ in range(80):
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if wavelength_angstrom(energy_kev=middle) > wavelength else (low, middle)
+    return 0.5 * (low + high)
+
+
+def _angles(raw: RawSeries, n: Nominal, mode: Mode) -> tuple[Floats, Floats]:
+    count = len(raw.counts)
+    if raw.alpha_start_deg is not None and n.step_deg is None and n.alpha_start_deg is None:
+        start = np.asarray(raw.alpha_start_deg, dtype=np.float64)
+        end = start if raw.alpha_end_deg is None else np.asarray(raw.alpha_end_deg, dtype=np.float64)
+        if raw.alpha_end_deg is None and mode == "continuous" and count > 1:
+            end = start + float(np.median(np.diff(start)))
+    else:
+        step = _needed(n, "step_deg", raw.source)
+        start = np.asarray(_needed(n, "alpha_start_deg", raw.source) + step * np.arange(count), dtype=np.float64)
+        end = start + step
+    if start.shape != (count,) or end.shape != (count,) or not np.all(np.isfinite(np.concatenate([start, end]))):
+        raise InputError(f"{raw.source}: {count} frames, but angles for {len(start)}, or angles that are not finite")
+    middle = 0.5 * (start + end)
+    return (start, end) if mode == "continuous" else (middle, middle)
+
+
+def build_dataset(*, raw: RawSeries, given: Nominal) -> Dataset:
+    """A :class:`Dataset`, or one sentence about what is missing."""
+    n = merged(given=given, found=raw.found)
+    check_nominal(n, source=raw.source)
+    frames, slow, fast = raw.counts.shape
+    mode: Mode = n.mode or ("precession" if n.precession_deg else "continuous")
+    start, end = _angles(raw, n, mode)
+    detector = Detector(
+        name="detector",
+        fast_px=fast,
+        slow_px=slow,
+        pixel_size_um=_needed(n, "pixel_size_um", raw.source),
+        counter_max=int(n.counter_max if n.counter_max is not None else max(int(raw.counts.max(initial=0)), 2)),
+    )
+    projection = Projection(
+        camera_length_mm=_needed(n, "camera_length_mm", raw.source),
+        centre_fast_px=0.5 * (fast - 1) if n.centre_fast_px is None else n.centre_fast_px,
+        centre_slow_px=0.5 * (slow - 1) if n.centre_slow_px is None else n.centre_slow_px,
+        tilt_axis_deg=_needed(n, "tilt_axis_deg", raw.source),
+    )
+    beam = Beam(
+        energy_kev=energy_kev_of(_needed(n, "wavelength_angstrom", raw.source)),
+        diameter_nm=1000.0,
+        flux_e_per_angstrom2_s=0.01,
+    )
+    bad = np.zeros((slow, fast), dtype=bool) if raw.bad_pixels is None else raw.bad_pixels
+    return Dataset(
+        counts=raw.counts,
+        alpha_start_deg=start,
+        alpha_end_deg=end,
+        exposure_s=np.full(frames, 1.0 if n.exposure_s is None else n.exposure_s),
+        bad_pixels=bad,
+        microscope=Microscope(name="measured", beam=beam, detector=detector, projection=projection),
+        mode=mode,
+        precession_deg=float(n.precession_deg or 0.0) if mode == "precession" else 0.0,
+        name=raw.source.stem,
+    )
