@@ -14,6 +14,7 @@ import numpy as np
 from pipeline.refinement.engine import FrameResult, turn_matrix
 from pipeline.refinement.figures import figures_of_merit
 from pipeline.refinement.frames import FrameData, select_frames
+from pipeline.refinement.held_out import predict_frames, split_frames
 from pipeline.refinement.kinematical import step_limits
 from pipeline.refinement.least_squares import Control, Fit, minimise
 from pipeline.refinement.parameters import crystal_of, parametrise, standard_uncertainties
@@ -64,7 +65,10 @@ def refine_dynamical(
     parametrisation = parametrise(
         replace(model, cell=orientation.cell), anisotropic=settings.anisotropic, occupancy=settings.occupancy
     )
-    frames = select_frames(orientation=orientation, reflections=reflections, settings=settings, hall=model.hall)
+    frames, held_out = split_frames(
+        select_frames(orientation=orientation, reflections=reflections, settings=settings, hall=model.hall),
+        every=settings.hold_out_every,
+    )
     layout = Layout(
         structure=len(parametrisation),
         thicknesses=0 if not settings.refine_thickness else len(frames) if settings.thickness_per_frame else 1,
@@ -89,7 +93,13 @@ def refine_dynamical(
                 break
             state, fit = least_squares(problem, better)
         results = mapped(frame_tasks(problem, state, derivatives=False))
-    return _result(problem, state, fit, results, orientation=orientation)
+        free_r = predict_frames(problem, state, held_out)
+    refined = _result(problem, state, fit, results, orientation=orientation)
+    return replace(
+        refined,
+        held_out_frame=np.array([f.index for f in held_out], dtype=np.int64) if held_out else None,
+        held_out_r_obs_percent=free_r,
+    )
 
 
 def _check_cell(model: Crystal, orientation: Orientation) -> None:
@@ -278,6 +288,9 @@ def _result(
     uncertainties = standard_uncertainties(problem.parametrisation, fit.covariance[:p, :p])
     if layout.thicknesses == 1 and np.isfinite(fit.covariance[p, p]):
         uncertainties["thickness_nm"] = float(0.1 * thickness[0] * np.sqrt(fit.covariance[p, p]))
+    mosaic = fit.covariance[layout.mosaicity_column, layout.mosaicity_column]
+    if layout.mosaicity and np.isfinite(mosaic):
+        uncertainties["mosaicity_deg"] = float(mosaicity_of(layout, state) * np.sqrt(mosaic))
     return Refinement(
         kind="kinematical_frame_based" if settings.kinematical else "dynamical",
         crystal=crystal_of(problem.parametrisation, fit.values[:p]),
@@ -296,6 +309,7 @@ def _result(
         observed=merit.observed,
         standard_uncertainties=uncertainties,
         thickness_nm=float(0.1 * thickness.mean()),
+        mosaicity_deg=mosaicity_of(layout, state) or None,
         frame_scale=frame_scale,
         rotation=rotation,
         verdict=fit.verdict,

@@ -76,6 +76,16 @@ def relative_excitation(
     *, g_lab: Floats, mode: Mode, semi_angle_deg: float, tilt_axis_deg: float, energy_kev: float
 ) -> Floats:
     """R_Sg = |s| / range swept, (n,): a reflection is inside the exposure when it is below 1 (see PETS2, Jana)."""
+    s, swept = sweep_ranges(
+        g_lab=g_lab, mode=mode, semi_angle_deg=semi_angle_deg, tilt_axis_deg=tilt_axis_deg, energy_kev=energy_kev
+    )
+    return np.asarray(s / np.maximum(swept, 1e-12))
+
+
+def sweep_ranges(
+    *, g_lab: Floats, mode: Mode, semi_angle_deg: float, tilt_axis_deg: float, energy_kev: float
+) -> tuple[Floats, Floats]:
+    """(|s| at the middle of the exposure, half of the range of s swept), (n,) each, Å⁻¹."""
     k = wavenumber_per_angstrom(energy_kev=energy_kev)
     s = np.abs(-g_lab[:, 2] - np.sum(g_lab**2, axis=1) / (2 * k))
     if mode == "precession":
@@ -83,7 +93,7 @@ def relative_excitation(
     else:
         axis = tilt_axis_vector(tilt_axis_deg)
         radius = np.linalg.norm(g_lab - np.outer(g_lab @ axis, axis), axis=1)
-    return np.asarray(s / np.maximum(radius * np.radians(semi_angle_deg), 1e-12))
+    return s, np.asarray(radius * np.radians(semi_angle_deg))
 
 
 def select_frames(
@@ -122,13 +132,15 @@ def select_frames(
         if settings.mode == "stills" or reflections.precession_deg == 0.0:
             inside &= np.abs(-g[:, 2] - np.sum(g**2, axis=1) / (2 * k)) <= settings.s_g_max_per_angstrom
         else:
-            inside &= settings.r_s_g_max >= relative_excitation(
+            s, swept = sweep_ranges(
                 g_lab=g,
                 mode=settings.mode,
                 semi_angle_deg=reflections.precession_deg,
                 tilt_axis_deg=microscope.projection.tilt_axis_deg,
                 energy_kev=microscope.beam.energy_kev,
             )
+            inside &= s <= settings.r_s_g_max * np.maximum(swept, 1e-12)
+            inside &= swept - s >= settings.d_s_g_min_per_angstrom
         rows = rows[inside]
         if len(rows) < settings.minimum_reflections_per_frame or not np.any(reflections.intensity[rows] > 0):
             continue

@@ -35,7 +35,7 @@ from twin.physics.structure_factors import electron_factor
 from twin.physics.symmetry import centring_vectors, operations, primitive_operations
 
 Complexes = NDArray[np.complex128]
-OccupancyModel = Literal["fixed", "composition", "free"]
+OccupancyModel = Literal["fixed", "composition", "free", "common"]
 
 SLOTS = ("x", "y", "z", "occupancy", "u_iso", "u11", "u22", "u33", "u12", "u13", "u23")
 _WIDTH = len(SLOTS)
@@ -86,6 +86,8 @@ def _occupancy_basis(
         return np.zeros((count, 0)), ()
     if model == "free":
         return np.eye(count), tuple(range(count))
+    if model == "common":
+        return np.array([[site.occupancy / crystal.sites[0].occupancy] for site in crystal.sites]), (0,)
     total = len(operations(crystal.hall))
     multiplicity = [total / order for order in orders]
     rows = composition_constraints(sites=crystal.sites, groups=groups, multiplicities=multiplicity)
@@ -119,7 +121,9 @@ def parametrise(
     """Free parameters that symmetry leaves to ``crystal``.
 
     anisotropic: all sites, none, or the labels that get tensors. occupancy: "fixed"; "composition" (elements move
-    between the positions that they share, each position stays as filled and each element as abundant as it is); "free".
+    between the positions that they share, each position stays as filled and each element as abundant as it is); "free";
+    "common" (one factor for all, the strength of the interaction: a frame-wise refinement has its scales beside it, so
+    the factor says how much multiple scattering the data show; Klar et al. (2023) set it near zero by hand).
     """
     if not crystal.sites:
         raise ValueError(f"model '{crystal.name}' has no atoms to refine")

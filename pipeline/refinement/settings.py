@@ -22,6 +22,7 @@ class DynamicalSettings:
     the beam), "slab" (t = T), "wedge" (uniform). thickness_nm: T to start from; None scans ``thickness_scan_nm``.
     thickness_per_frame: a T for each frame. kinematical: the same with the interaction made infinitely weak.
     orientation_sd_deg: how far the given orientations are off; holds frames back while the structure is still wrong.
+    d_s_g_min: how far (Å⁻¹) the sweep must carry a reflection beyond the sphere on either side; 0 for no such limit.
     reflection_g_max: resolution limit of the refined reflections; g_max when None.
     beams_per_step: couple at each step only the beams that are within s_g_max there (Jana's way; many times faster for
     thick crystals), not all those of the frame.
@@ -34,6 +35,7 @@ class DynamicalSettings:
     g_max_per_angstrom: float = 1.6
     s_g_max_per_angstrom: float = 0.01
     r_s_g_max: float = 0.75
+    d_s_g_min_per_angstrom: float = 0.0
     reflection_g_max_per_angstrom: float | None = None
     beams_per_step: bool = False
     mosaicity_deg: float = 0.0
