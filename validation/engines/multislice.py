@@ -1,190 +1,35 @@
-"""Multislice against Bloch waves (a slab), against the column approximation (a sphere), and against abTEM."""
+"""Multislice against the column approximation for a precessed sphere; all rows on multislice."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from itertools import pairwise
+from pathlib import Path
 from time import process_time
 
 import numpy as np
 from numpy.typing import NDArray
 
-from twin.model.crystal import Cell, Crystal, Site
+from twin.model.crystal import Crystal
 from twin.model.instrument import Beam
 from twin.model.specimen import Particle
 from twin.physics.bloch import bloch_amplitudes
 from twin.physics.column import density_matrices, integrated_intensity, mode_maps, thickness_basis
-from twin.physics.electrons import wavenumber_per_angstrom
 from twin.physics.ewald import precession_directions
 from twin.physics.lattice import Floats, Ints, reciprocal_matrix
-from twin.physics.multislice import Grid, Singles, exit_waves, plane_wave
-from twin.physics.potential import PotentialTable, potential_table
-from twin.physics.structure_factors import potential_coefficients
 from twin.simulate.illumination import beam_intensity
 from twin.simulate.multislice import Pattern, field_of_view, scattered_pattern, shared_discs
 from twin.specimen.atoms import atom_cloud, particle_atoms
 from twin.specimen.shapes import columns
+from validation.engines.multislice_abtem import comparison_rows
+from validation.engines.multislice_slab import slab_rows
 from validation.engines.problem import ENERGY_KEV, IN2O3, TILTED
 from validation.rows import Row, at_most
 
-K = wavenumber_per_angstrom(energy_kev=ENERGY_KEV)
-RUTILE = Crystal(
-    name="rutile",
-    cell=Cell(a_angstrom=4.594, b_angstrom=4.594, c_angstrom=2.959),
-    hall="-P 4n 2n",
-    sites=(
-        Site(label="Ti1", element="Ti", fract=(0.0, 0.0, 0.0), u_iso_angstrom2=0.005),
-        Site(label="O1", element="O", fract=(0.3053, 0.3053, 0.0), u_iso_angstrom2=0.006),
-    ),
-)
-TILT = np.array([[0.011, -0.006, 1.0]]) / np.linalg.norm([0.011, -0.006, 1.0])
 SPHERE = Particle(shape="sphere", size_nm=(10.0, 10.0, 10.0))
 RADIUS_ANGSTROM = 50.0
 BEAM = Beam(energy_kev=ENERGY_KEV, diameter_nm=100.0, flux_e_per_angstrom2_s=1.0)
 ISOLATION = 0.01  # no neighbour stronger than this share of a reflection within two discs of it
-
-Amplitudes = dict[tuple[int, int], complex]
-Wave = NDArray[np.complex64]
-
-
-# ---------------------------------------------------------------- slab: the same Fourier potential in both engines
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Slab:
-    """A tetragonal or cubic crystal, ``cells`` thick along c, a little off [001]."""
-
-    crystal: Crystal
-    cells: int
-    table: PotentialTable
-    potential_per_angstrom: float
-
-    @property
-    def thickness_angstrom(self) -> float:
-        return self.cells * self.crystal.cell.c_angstrom
-
-
-def slab(crystal: Crystal, *, cells: int, g_max_per_angstrom: float) -> Slab:
-    """With the potential of beams to that g_max, which reaches twice as far."""
-    table = potential_table(crystal=crystal, energy_kev=ENERGY_KEV, g_max_per_angstrom=g_max_per_angstrom)
-    return Slab(crystal=crystal, cells=cells, table=table, potential_per_angstrom=2.0 * g_max_per_angstrom)
-
-
-def slab_bloch(problem: Slab, *, g_max: float, s_max: float) -> Amplitudes:
-    """Amplitude of each (h, k): after whole cells the beams of all l leave in phase, as one."""
-    result = bloch_amplitudes(
-        crystal=problem.crystal,
-        reciprocal_lab=reciprocal_matrix(problem.crystal.cell),
-        directions=TILT,
-        energy_kev=ENERGY_KEV,
-        thickness_angstrom=[problem.thickness_angstrom],
-        g_max_per_angstrom=g_max,
-        s_max_per_angstrom=s_max,
-        surface_normal=[0.0, 0.0, 1.0],
-        table=problem.table,
-    )
-    total: Amplitudes = {}
-    for (h, k, _), amplitude in zip(result.hkl.tolist(), result.amplitudes[0, :, 0], strict=True):
-        total[h, k] = total.get((h, k), 0j) + complex(amplitude)
-    return total
-
-
-def slab_phases(problem: Slab, *, points: int, slices: int) -> list[Singles]:
-    """Slices of one cell from the Fourier potential, averaged over each slice exactly."""
-    cell, reach = problem.crystal.cell, problem.potential_per_angstrom
-    lateral = min((points - 1) // 2, int(reach * cell.a_angstrom))
-    index = np.arange(-lateral, lateral + 1)
-    level = np.arange(-int(reach * cell.c_angstrom), int(reach * cell.c_angstrom) + 1)
-    hkl = np.stack(np.meshgrid(index, index, level, indexing="ij"), axis=-1).reshape(-1, 3)
-    short = np.linalg.norm(hkl @ reciprocal_matrix(cell).T, axis=1) <= reach
-    u = np.zeros(len(hkl), dtype=np.complex128)
-    u[short] = potential_coefficients(crystal=problem.crystal, hkl=hkl[short], energy_kev=ENERGY_KEV)
-    u = u.reshape(len(index), len(index), len(level))
-    phases = []
-    for z0, z1 in pairwise(np.linspace(0.0, 1.0, slices + 1)):
-        mean = np.exp(1j * np.pi * level * (z0 + z1)) * np.sinc(level * (z1 - z0)) * (z1 - z0) * cell.c_angstrom
-        field = np.zeros((points, points), dtype=np.complex128)
-        field[np.ix_(index % points, index % points)] = u @ mean
-        phases.append((np.pi / (K * TILT[0, 2]) * np.fft.ifft2(field).real.T * points**2).astype(np.float32))
-    return phases
-
-
-def slab_multislice(problem: Slab, *, points: int, slices: int) -> Wave:
-    """Fourier coefficients (points, points) behind the slab, ``slices`` a cell."""
-    grid = Grid(points=points, extent_angstrom=problem.crystal.cell.a_angstrom)
-    wave: Wave = exit_waves(
-        phases=iter(slab_phases(problem, points=points, slices=slices) * problem.cells),
-        incident=plane_wave(grid=grid, waves=1),
-        grid=grid,
-        energy_kev=ENERGY_KEV,
-        slice_angstrom=problem.crystal.cell.c_angstrom / slices,
-        directions=TILT,
-    )[0]
-    return wave
-
-
-def slab_r1(problem: Slab, bloch: Amplitudes, wave: Wave, *, least: float = 0.0) -> tuple[float, int]:
-    """(Σ||ψ| − |ψ'|| / Σ|ψ| in percent, beams) over diffracted beams to 1.6 Å⁻¹ with |ψ|² > ``least``."""
-    reach = (1.6 * problem.crystal.cell.a_angstrom) ** 2
-    ours = [(abs(v), abs(complex(wave[k, h]))) for (h, k), v in bloch.items() if 0 < h * h + k * k <= reach]
-    a, b = np.array([pair for pair in ours if pair[0] ** 2 > least]).T
-    return 100.0 * float(np.abs(a - b).sum() / a.sum()), len(a)
-
-
-def slab_rows() -> list[Row]:
-    """Rutile, converged, and how it converges; In2O3, whose long c leaves weak beams that converge slowly in s."""
-    rutile = slab(RUTILE, cells=34, g_max_per_angstrom=3.2)
-    bloch = {cut: slab_bloch(rutile, g_max=cut[0], s_max=cut[1]) for cut in _BLOCH_CUTS}
-    waves = {cut: slab_multislice(rutile, points=cut[0], slices=cut[1]) for cut in _WAVE_CUTS}
-    best, finest = bloch[_BLOCH_CUTS[-1]], waves[_WAVE_CUTS[-1]]
-    value, n = slab_r1(rutile, best, finest)
-    goal, met = at_most(value, 1.0)
-    title = "rutile 10 nm, off [001] by 0.7°"
-    rows = [
-        Row(id="slab-rutile", quantity=f"{title}: both converged", value=value, unit="% R1", goal=goal, met=met, n=n)
-    ]
-    for (g_max, s_max), found in bloch.items():
-        value, n = slab_r1(rutile, found, finest)
-        quantity = f"{title}: Bloch g ≤ {g_max}, s ≤ {s_max} Å⁻¹, finest multislice"
-        rows.append(Row(id=f"slab-rutile-bloch-{g_max}-{s_max}", quantity=quantity, value=value, unit="% R1", n=n))
-    for (points, slices), wave in waves.items():
-        value, n = slab_r1(rutile, best, wave)
-        quantity = (
-            f"{title}: multislice {points}² (band {points / 3 / RUTILE.cell.a_angstrom:.1f} Å⁻¹),"
-            f" slices {RUTILE.cell.c_angstrom / slices:.2f} Å, widest Bloch"
-        )
-        rows.append(Row(id=f"slab-rutile-waves-{points}-{slices}", quantity=quantity, value=value, unit="% R1", n=n))
-    return rows + _in2o3_rows()
-
-
-_BLOCH_CUTS = ((1.6, 0.2), (2.0, 0.2), (2.6, 0.2), (2.6, 0.55), (3.2, 0.55), (3.2, 0.9))
-_WAVE_CUTS = ((32, 16), (48, 2), (48, 4), (48, 16), (64, 2), (64, 4), (64, 16), (64, 32))
-
-
-def _in2o3_rows() -> list[Row]:
-    cubic = slab(IN2O3, cells=10, g_max_per_angstrom=2.6)
-    bloch = slab_bloch(cubic, g_max=2.6, s_max=0.15)
-    wave = slab_multislice(cubic, points=96, slices=32)
-    rows = []
-    for least, words in ((1e-4, "beams above 1e-4 of the incident one"), (0.0, "all beams")):
-        value, n = slab_r1(cubic, bloch, wave, least=least)
-        rows.append(
-            Row(
-                id=f"slab-in2o3-{least:g}",
-                quantity=f"In2O3 10 nm, off [001] by 0.7°, g ≤ 2.6, s ≤ 0.15 Å⁻¹: {words}",
-                value=value,
-                unit="% R1",
-                n=n,
-                note="layers 0.1 Å⁻¹ apart: the far ones add up in phase at (h, k) and end slowly, as 1/s"
-                if not least
-                else "",
-            )
-        )
-    return rows
-
-
-# ---------------------------------------------------------------- sphere: column approximation against multislice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -306,4 +151,51 @@ def _isolated(g_lab: Floats, intensity: Floats, *, reach: float) -> NDArray[np.b
     strong = intensity[None, :] > ISOLATION * intensity[:, None]
     np.fill_diagonal(strong, False)
     alone: NDArray[np.bool_] = ~np.any((apart < reach) & strong, axis=1)
-    return alone & (np.linalg.norm(g_lab[:, :2], axis=1) > 4.0 * reach)
+    return np.asarray(alone & (np.linalg.norm(g_lab[:, :2], axis=1) > 4.0 * reach))
+
+
+def sphere_rows(*, quick: bool) -> list[Row]:
+    """Where the column approximation stands against multislice for the sphere."""
+    azimuths = 16 if quick else 32
+    found = compare_sphere(crystal=IN2O3, azimuths=azimuths)
+    title = f"In2O3 sphere 10 nm, 1.2°, {azimuths} azimuths"
+    deviation = 100.0 * (found.multislice / found.column - 1.0)
+    count = len(deviation)
+    middle = float(np.median(deviation))
+    goal, met = at_most(abs(middle), 3.0)
+    note = (
+        f"isolated reflections in discs of 2.5/diameter, which hold {100 * np.median(found.column / found.whole):.0f} %"
+        f" of a spot; multislice {found.seconds[0]:.0f} s, columns {found.seconds[1]:.1f} s"
+    )
+    rows = [
+        Row(id="sphere-median", quantity=f"{title}: multislice over columns, median difference", value=middle,
+            unit="%", goal=goal, met=met, n=count, note=note),
+    ]  # fmt: skip
+    for percent in (5, 25, 75, 95):
+        quantity = f"{title}: {percent} % quantile of the difference"
+        value = float(np.percentile(deviation, percent))
+        rows.append(Row(id=f"sphere-quantile-{percent}", quantity=quantity, value=value, unit="%", n=count))
+    size = np.abs(deviation)
+    strong = np.argsort(-found.column)
+    g = found.g_per_angstrom
+    for id, words, chosen in (
+        ("strong", "the 20 strongest", strong[:20]),
+        ("middle", "the next 40", strong[20:60]),
+        ("weak", "the rest, to which the tails of stronger ones add", strong[60:]),
+        ("inner", "g < 0.8 Å⁻¹", np.flatnonzero(g < 0.8)),
+        (
+            "outer",
+            "g > 1.1 Å⁻¹, where a column of 5 Å no longer holds what is scattered in it",
+            np.flatnonzero(g > 1.1),
+        ),
+    ):
+        value, signed = float(np.median(size[chosen])), float(np.median(deviation[chosen]))
+        row = Row(id=f"sphere-{id}", quantity=f"{title}: median |difference|, {words}", value=value, unit="%",
+                  n=len(chosen), note=f"median {signed:+.1f} %")  # fmt: skip
+        rows.append(row)
+    return rows
+
+
+def multislice_rows(folder: Path, *, quick: bool) -> list[Row]:
+    """All rows on multislice."""
+    return slab_rows() + sphere_rows(quick=quick) + comparison_rows(folder, repeats=2 if quick else 5)

@@ -16,6 +16,9 @@ SECTIONS = (
     ("Speed against other packages", ("frame-", "converged-", "single-")),
     ("Derivatives", "derivatives-"),
     ("Growth of the cost", "growth-"),
+    ("Multislice against Bloch waves: slab, same Fourier potential", "slab-"),
+    ("Multislice against the column approximation: sphere, precessed", "sphere-"),
+    ("Multislice against abTEM", "abtem-"),
     ("Workers", "workers-"),
 )
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from threadpoolctl import threadpool_limits
 
 from validation.engines.agreement import limit_rows, peer_rows, truncation_rows
+from validation.engines.multislice import multislice_rows
 from validation.engines.page import write_page
 from validation.engines.scaling import scaling_rows, worker_rows
 from validation.engines.timing import speed_rows
@@ -26,6 +27,7 @@ def run_engines(*, out: Path, quick: bool, page: Path | None = None) -> list[Row
             lambda: truncation_rows(quick=quick),
             lambda: speed_rows(folder, quick=quick),
             lambda: scaling_rows(figure, quick=quick),
+            lambda: multislice_rows(folder, quick=quick),
             lambda: worker_rows(frames=20 if quick else 60),
         )
         rows = [row for part in parts for row in part()]
