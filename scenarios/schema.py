@@ -225,6 +225,7 @@ class RefinementTable(Strict):
     thickness_scan_nm: Annotated[tuple[Size, Size], Field(strict=False)] = (2.0, 60.0)
     refine_orientations: bool = True
     occupancies: Literal["fixed", "composition", "free"] = "fixed"
+    interaction: Literal["fixed", "refined"] = "fixed"  # strength of multiple scattering as a dynamical parameter
     max_cycles: int = Field(default=20, ge=1, le=200)
     precision: Literal["single", "double"] = "single"
 

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from pipeline.refinement.parameters import OccupancyModel
 from twin.files.errors import InputError
 from twin.model.plan import Mode
 
@@ -51,7 +52,7 @@ class DynamicalSettings:
     refine_orientations: bool = True
     orientation_sd_deg: float = 0.15
     anisotropic: bool = False
-    occupancy: Literal["fixed", "composition", "free"] = "fixed"
+    occupancy: OccupancyModel = "fixed"
     keep_absent: bool = False
     kinematical: bool = False
     instability: float = 0.01

@@ -91,7 +91,7 @@ def _dynamical_settings(scenario: Scenario, *, kinematical: bool) -> DynamicalSe
         thickness_scan_nm=table.thickness_scan_nm,
         refine_orientations=table.refine_orientations,
         anisotropic=table.anisotropic,
-        occupancy=table.occupancies,
+        occupancy="common" if table.interaction == "refined" and not kinematical else table.occupancies,
         kinematical=kinematical,
         max_cycles=table.max_cycles,
         single_precision=table.precision == "single",
@@ -112,15 +112,21 @@ def _on_frames(context: Context, data: _Data, *, kind: str) -> Outcome:
     from pipeline.refinement.dynamical import refine_dynamical
 
     context.progress.begin(f"refine, {kind.replace('_', ' ')}")
+    start = _start_model(context, data)
+    settings = _dynamical_settings(context.scenario, kinematical=kind == FRAME_BASED)
     refinement = refine_dynamical(
-        model=_start_model(context, data),
+        model=start,
         orientation=data.orientation,
         reflections=data.reflections,
-        settings=_dynamical_settings(context.scenario, kinematical=kind == FRAME_BASED),
+        settings=settings,
         workers=context.workers,
         progress=lambda stage, cycle, value: context.progress.advance(),
     )
-    return Outcome(outputs=(_save(context, refinement),), notes=(refinement.verdict,))
+    notes = [refinement.verdict]
+    if settings.occupancy == "common":
+        strength = refinement.crystal.sites[0].occupancy / start.sites[0].occupancy
+        notes.append(f"strength of multiple scattering {strength:.3f} (1: all of it, 0: the frames show none)")
+    return Outcome(outputs=(_save(context, refinement),), notes=tuple(notes))
 
 
 def _start_model(context: Context, data: _Data) -> Crystal:

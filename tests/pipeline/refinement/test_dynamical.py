@@ -136,3 +136,25 @@ def test_data_that_cannot_support_it_are_refused(crystals, tools) -> None:  # ty
             model=model, settings=SMALL, reflections=series.reflections,
             orientation=replace(series.orientation, cell=crystals["ito"].cell),
         )  # fmt: skip
+
+
+@pytest.mark.parametrize(("forward_is_weak", "strength"), [(True, 0.0), (False, 1.0)])
+def test_the_data_say_how_much_multiple_scattering_they_hold(  # type: ignore[no-untyped-def]
+    crystals, tools, forward_is_weak: bool, strength: float
+) -> None:
+    """One factor on all U_g beside free scales: zero for kinematical frames (the gap vanishes), one for others."""
+    model = crystals["brookite"]
+    series = tools["simulate"](
+        model, settings=replace(SMALL, kinematical=forward_is_weak), thickness_angstrom=200.0, frames=6, step_deg=12.0,
+        noise=0.02,
+    )  # fmt: skip
+    free, kinematical = (
+        refine_dynamical(
+            model=tools["displaced"](model, by_angstrom=0.02), orientation=series.orientation,
+            reflections=series.reflections, settings=settings,
+        )
+        for settings in (replace(SMALL, occupancy="common"), replace(SMALL, kinematical=True))
+    )  # fmt: skip
+    assert free.crystal.sites[0].occupancy == pytest.approx(strength, abs=0.08)
+    gap = kinematical.r_obs_percent - free.r_obs_percent
+    assert abs(gap) < 0.5 if forward_is_weak else gap > 3.0
