@@ -82,7 +82,8 @@ def assemble(
         precession_deg=sweep.half_angle_deg,
         partiality=p / unit,
     )
-    frames = merge_frames(observations=o, share=p / unit * fit.scale[o.frame], swept=swept)
+    additive = sweep.mode == "continuous"
+    frames = merge_frames(observations=o, share=p / unit * fit.scale[o.frame], swept=swept, additive=additive)
     centring, ub = found.symmetry.centring, geometry.ub
     merged = merge_equivalents(frames=frames, hall=evidence.hall, centring=centring, ub=ub, g_max_per_angstrom=g_max)
     turn_deg = np.degrees(Rotation.from_matrix(geometry.turn).as_rotvec())

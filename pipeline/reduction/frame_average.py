@@ -36,18 +36,21 @@ def merge_frames(
     relative_error: float = 0.05,
     reject: float = 5.0,
     least_swept: float = 0.4,
+    additive: bool = False,
 ) -> FrameMerged:
     """Average over frames. share: (n,) model per unit F² (scale × relrod); swept: (n,) part of the curve in the
     exposure.
 
     Reflections that no frame sweeps by at least ``least_swept`` are left out: their intensity would be all model.
+    ``additive``: exposures follow on each other without a gap or overlap (continuous rotation), so that the parts of a
+    curve add up; strong reflections are then the sum over their frames, which no model of the curve can bias.
     """
     o = observations
     unique, group = np.unique(o.hkl, axis=0, return_inverse=True)
     group = np.asarray(group).reshape(-1)
     n = len(unique)
     most = np.zeros(n)
-    np.maximum.at(most, group, swept)
+    (np.add if additive else np.maximum).at(most, group, swept)
     keep = np.ones(len(group), dtype=bool)
     f2 = np.zeros(n)
     for _ in range(4):
@@ -67,6 +70,8 @@ def merge_frames(
     frames = np.bincount(group[keep], minlength=n)
     chi2 = np.bincount(group, weights=weight * (o.intensity - model) ** 2, minlength=n) / np.maximum(frames - 1, 1)
     sigma = np.sqrt(1.0 / np.maximum(below, 1e-30)) * np.sqrt(np.where(frames > 1, np.maximum(chi2, 1.0), 1.0))
+    if additive:
+        f2, sigma = _with_sums(o, share, group, f2, sigma, most > 0.9)
     good = (most >= least_swept) & (frames > 0) & (below > 0)
     return FrameMerged(
         hkl=unique[good],
@@ -75,3 +80,22 @@ def merge_frames(
         frames=frames[good],
         rejected=int(np.count_nonzero(~keep)),
     )
+
+
+def _with_sums(
+    o: Observations,
+    share: Floats,
+    group: Ints,
+    f2: Floats,
+    sigma: Floats,
+    whole: NDArray[np.bool_],
+    strong: float = 10.0,
+) -> tuple[Floats, Floats]:
+    """Sums over frames in place of least squares where the curve was swept wholly and the sum exceeds ``strong``
+    sigma."""
+    n = len(f2)
+    total = np.bincount(group, weights=o.intensity, minlength=n)
+    noise = np.sqrt(np.bincount(group, weights=o.sigma**2, minlength=n))
+    below = np.maximum(np.bincount(group, weights=share, minlength=n), 1e-30)
+    use = whole & (total > strong * noise)
+    return np.where(use, total / below, f2), np.where(use, noise / below, sigma)

@@ -15,6 +15,8 @@ from twin.physics.symmetry import asymmetric_hkl
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+FINE_SLICE_DEG = 0.3  # half of the rotation of a frame below which a rocking curve is spread over several
+
 
 def merge_equivalents(
     *, frames: FrameMerged, hall: str, centring: str, ub: Floats, g_max_per_angstrom: float, reject: float = 4.0
@@ -69,6 +71,7 @@ def unmerged(
         observations=as_observations(reflections),
         share=reflections.partiality * reflections.frame_scale[reflections.frame],
         swept=reflections.swept_fraction,
+        additive=reflections.precession_deg < FINE_SLICE_DEG,
     )
     value, _ = r_int(hkl=frames.hkl, intensity=frames.intensity, sigma=frames.sigma, hall="-P 1")
     n, limit, completeness = len(frames.hkl), float("nan"), float("nan")

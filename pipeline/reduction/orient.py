@@ -24,7 +24,7 @@ def _frames_merged(o: Observations, fit: TiltFit, ub: Floats, sweep: Sweep) -> F
         observations=o, rotation=fit.rotation, ub=ub, sweep=sweep, diameter_angstrom=fit.diameter_angstrom
     )
     swept = swept_fraction(s=s, half_sweep=half, diameter_angstrom=fit.diameter_angstrom)
-    return merge_frames(observations=o, share=p * fit.scale[o.frame], swept=swept)
+    return merge_frames(observations=o, share=p * fit.scale[o.frame], swept=swept, additive=sweep.mode == "continuous")
 
 
 def orient(
