@@ -1,4 +1,4 @@
-"""abTEM's multislice on our atoms: same table of factors, U, slices and grid. Timed: potential, propagation, or both."""
+"""abTEM's multislice on our atoms: same factors, U, slices and grid. Timed: potential, propagation, or both."""
 
 import sys
 from pathlib import Path
