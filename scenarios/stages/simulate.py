@@ -22,6 +22,7 @@ from twin.model.specimen import Particle, Pose
 from twin.model.truth import Truth
 from twin.physics.lattice import direct_matrix
 from twin.simulate import Engine, expected_electrons
+from twin.simulate.multislice import foresee
 from twin.specimen.motion import make_poses
 from twin.specimen.mounting import euler_mounting, lying_mounting, random_mounting
 from twin.specimen.streams import stream
@@ -165,7 +166,10 @@ def _work(context: Context, crystal_path: Path) -> Outcome:
     missing = [pose for pose in truth.poses if not holds_key(context.file(exposure_name(pose.index)), context.key)]
     context.progress.begin("simulate", total=len(truth.poses))
     context.progress.advance(len(truth.poses) - len(missing))
-    expose = partial(_expose, truth=truth, engine=engine_of(context.scenario), folder=context.folder, key=context.key)
+    engine = engine_of(context.scenario)
+    if engine.kind == "multislice" and missing:
+        context.progress.say(foresee(truth=truth, engine=engine))
+    expose = partial(_expose, truth=truth, engine=engine, folder=context.folder, key=context.key)
     for _ in completed_stream(expose, missing, workers=context.workers):
         context.progress.advance()
     kept = len(truth.poses) - len(missing)

@@ -67,7 +67,7 @@ def prepare_slab(
         raise ValueError(f"potential {u.shape} must be square and match the rows of excitation_error {s.shape}")
     if not np.isfinite(u.sum() + s.sum()):
         raise ValueError("potential and excitation_error must be finite")
-    if not np.iscomplexobj(u) and not np.allclose(u[0], u[:, 0], rtol=1e-6, atol=1e-12):
+    if not np.iscomplexobj(u) and not np.allclose(u[0], u[:, 0], rtol=1e-6, atol=1e-5 * np.abs(u[0]).max()):
         raise ValueError("a real potential must be symmetric: U_{g-h} = U_{h-g}")
     weight, root, mean = _surface(normal_cosine_ratio, normal_wavenumber_per_angstrom, s.shape, wavenumber_per_angstrom)
     u, hermitian, absorption = _split(u)

@@ -15,7 +15,7 @@ import logging
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from time import perf_counter
+from time import process_time
 from typing import Any
 
 import numpy as np
@@ -34,7 +34,7 @@ from twin.physics.lattice import Floats, Ints, miller_indices, reciprocal_matrix
 from twin.physics.multislice import AtomCloud, Estimate, Grid, Waves, estimate, exit_waves, free_flight, phase_slices
 from twin.physics.projection import g_from_pixels
 from twin.physics.structure_factors import potential_coefficients
-from twin.simulate.engine import Engine, Sampling
+from twin.simulate.engine import Engine, Sampling, sample_exposure
 from twin.simulate.illumination import beam_intensity, disc_radius_per_angstrom, pixel_per_angstrom
 from twin.simulate.waves import tail_limit
 from twin.specimen.atoms import atom_cloud, displaced, particle_atoms
@@ -42,6 +42,7 @@ from twin.specimen.shapes import body_axes, lateral_extent_angstrom
 from twin.specimen.streams import stream
 
 _BATCH = 8  # tilts that share the slices of one pass
+_WORK_PER_TRANSFORM = 1.5  # time of a slice's transforms with all that goes with them, measured
 _BAND = 1.15  # band of the waves over g_max
 _ROOM_ANGSTROM = 8.0  # free border on each side for the tails of atoms and the spread of the wave
 
@@ -186,12 +187,35 @@ def illumination(*, beam: Beam, shift_nm: tuple[float, float], grid: Grid) -> Wa
 
 
 def predict(cloud: AtomCloud, grid: Grid, slice_angstrom: float, tilts: int) -> str:
-    """Memory and time of a run in words, the time from one transform that is made for it."""
-    told: Estimate = estimate(atoms=cloud, grid=grid, slice_angstrom=slice_angstrom, waves=tilts)
+    """Slices, memory and time of a run in words, the time from a transform that is made for it."""
+    told: Estimate = estimate(atoms=cloud, grid=grid, slice_angstrom=slice_angstrom, waves=min(tilts, _BATCH))
     field = np.ones((grid.points, grid.points), dtype=np.complex64)
-    begin = perf_counter()
-    fft.fft2(field)
-    return told.sentence(seconds_per_transform=1.5 * (perf_counter() - begin))
+    seconds = []
+    for _ in range(3):  # the first one also plans and touches memory
+        begin = process_time()
+        fft.fft2(field)
+        seconds.append(process_time() - begin)
+    passes = math.ceil(tilts / _BATCH)
+    return told.sentence(seconds_per_transform=passes * _WORK_PER_TRANSFORM * min(seconds))
+
+
+def foresee(*, truth: Truth, engine: Engine) -> str:
+    """What the series will cost: a sentence to show before it starts."""
+    pose = truth.poses[0]
+    size = 10.0 * max(truth.particle.size_nm)
+    sampling = sample_exposure(
+        pose=pose, engine=engine, thickness_angstrom=size, mosaicity_deg=truth.particle.mosaicity_deg
+    )
+    orientation = sampling.middle @ np.array(truth.particle.mounting)
+    axes = orientation @ body_axes(truth.particle, truth.crystal.cell)
+    half = max(lateral_extent_angstrom(particle=truth.particle, axes_lab=axes))
+    grid = field_of_view(half_angstrom=half, g_max_per_angstrom=engine.g_max_per_angstrom)
+    cloud = next(_runs(truth, pose, engine, orientation, sampling, grid))[0]
+    told = predict(cloud, grid, engine.slice_angstrom, len(sampling.directions))
+    return (
+        f"multislice: {len(cloud.element)} atoms, {grid.points}² points, {len(sampling.directions)} tilts;"
+        f" {told} a frame, {len(truth.poses)} frames"
+    )
 
 
 def shared_discs(*, pattern: Pattern, g_xy: Floats, weight: Floats, radius_per_angstrom: float) -> Floats:
