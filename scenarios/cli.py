@@ -157,11 +157,52 @@ def solve(
 
 @app.command()
 def refine(
-    target: Target, out: Out = None, sets: Sets = None, overwrite: Overwrite = False, workers: Workers = 1
+    target: Annotated[str | None, typer.Argument(metavar="[DIR|SCENARIO]", help="A run folder or a scenario.")] = None,
+    data: Annotated[Path | None, typer.Option("--data", metavar="X.cif_pets", help="Measured frames instead.")] = None,
+    model: Annotated[Path | None, typer.Option("--model", metavar="Y.cif|Y.res", help="Model for --data.")] = None,
+    kinematical: Annotated[bool, typer.Option("--kinematical", help="With --data: only without dynamics.")] = False,
+    dynamical: Annotated[bool, typer.Option("--dynamical", help="With --data: only with dynamics.")] = False,
+    out: Out = None,
+    sets: Sets = None,
+    overwrite: Overwrite = False,
+    workers: Workers = 1,
 ) -> None:
-    """Refine the solution of a run folder, kinematically and dynamically."""
+    """Refine the solution of a run folder, or a model against measured frames, kinematically and dynamically."""
+    if data is not None or model is not None:
+        _refine_measured(data, model, target, kinematical, dynamical, out, sets or (), overwrite, workers)
+        return
+    if target is None:
+        raise InputError("edtwin refine needs a run folder, a scenario, or --data X.cif_pets with --model Y.cif")
+    if kinematical or dynamical:
+        raise InputError("--kinematical and --dynamical go with --data; a scenario says itself what is refined")
     stages = ("refine_kinematical", "refine_frame_based", "refine_dynamical")
     _part(target, stages, out=out, sets=sets or (), overwrite=overwrite, workers=workers)
+
+
+def _refine_measured(
+    data: Path | None,
+    model: Path | None,
+    target: str | None,
+    kinematical: bool,
+    dynamical: bool,
+    out: Path | None,
+    sets: Sequence[str],
+    overwrite: bool,
+    workers: int,
+) -> None:
+    from scenarios.measured import refine_measured, treatments_of
+
+    if data is None or model is None or target is not None:
+        raise InputError("--data X.cif_pets and --model Y.cif belong together, without a run folder or scenario")
+    outcome = refine_measured(
+        data=data, model=model, folder=out or Path("runs") / data.stem,
+        treatments=treatments_of(kinematical=kinematical, dynamical=dynamical),
+        sets=sets, workers=workers, overwrite=overwrite, say=typer.echo,
+    )  # fmt: skip
+    for r in outcome.refinements:
+        free = "" if r.held_out_r_obs_percent is None else f", held-out frames {r.held_out_r_obs_percent:.2f} %"
+        typer.echo(f"{r.kind}: R(obs) {r.r_obs_percent:.2f} %, R(all) {r.r_all_percent:.2f} %{free}; {r.verdict}")
+    typer.echo(str(outcome.folder / "report.html"))
 
 
 @app.command()

@@ -1,0 +1,1 @@
+"""Refinement against measured data, beside published refinements."""
