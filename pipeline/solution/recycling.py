@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
 from pipeline.solution.atoms import (
@@ -22,7 +23,7 @@ from pipeline.solution.atoms import (
     unexplained,
 )
 from pipeline.solution.flipping import Complexes, density
-from pipeline.solution.model import Atoms, free_directions, r_factor, refine, structure_factors_of
+from pipeline.solution.model import Atoms, free_directions, refine, structure_factors_of
 from pipeline.solution.peaks import distances, orbit_of
 from twin.physics.lattice import Floats, Ints
 from twin.physics.symmetry import operations
@@ -33,6 +34,7 @@ REFOUND_ANGSTROM = 0.35
 SHAKES, SHAKE_ANGSTROM = 24, 0.6
 SHAKEN_R = 0.08  # models with a lower R are not shaken
 CLEARLY_BETTER = 0.85
+POWERS = np.linspace(1.0, 0.4, 13)
 BETTER = 0.98  # a model must be better by this factor to replace another
 WORTH_FINISHING = 0.03  # R of a trial above the model's by more than this is not looked at further
 
@@ -104,8 +106,8 @@ def omit_and_return(
             omitted += weight
             if not trials:
                 continue
-            back += _refound(space, start.atoms, trials[0][0], rows)
             top, r = min(trials, key=lambda t: t[1] + 0.5 * unexplained(space, phased, t[0]))
+            back += max(_refound(space, start.atoms, atoms, rows) for atoms in (trials[0][0], top))
             if _refound(space, start.atoms, top, rows) == weight or r > start.r + WORTH_FINISHING:
                 continue
             found = finish(space, phased, top, start.formula_units)
@@ -148,15 +150,28 @@ def shake(
 
 
 def difference_peak(space: Workspace, atoms: Atoms) -> float:
-    """Highest peak of the difference map F_o − kF_c (model's phases) over the lowest atom of the map kF_c.
+    """Highest peak of the difference map F_o − kF_c^p (model's phases) over the lowest atom of the map kF_c^p.
 
     Errors of the data spread over the whole cell; an atom in a wrong place leaves a peak of an atom's height.
     """
     f = structure_factors_of(space.half, atoms)
     size = np.maximum(np.abs(f), 1e-12)
-    _, scale = r_factor(space.half_f_obs[space.measured], size[space.measured])
-    rest = np.where(space.measured, space.half_f_obs / size - scale, 0.0) * f
-    model = density(space.grid, np.where(space.measured, scale * f, 0.0))
+    expected = compressed(space.half_f_obs, size, space.measured)
+    rest = np.where(space.measured, (space.half_f_obs - expected) / size, 0.0) * f
+    model = density(space.grid, np.where(space.measured, expected / size, 0.0) * f)
     at = (np.linalg.solve(space.basis, atoms.fract.T) % 1.0) * np.array(model.shape)[:, None]
     lowest = float(map_coordinates(model, at, order=1, mode="grid-wrap").min())
     return float(density(space.grid, rest).max()) / max(lowest, 1e-3 * float(model.max()))
+
+
+def compressed(f_obs: Floats, f_calc: Floats, measured: NDArray[np.bool_]) -> Floats:
+    """k |F_c|^p with the p of least squares, 0.4 to 1: strong reflections that multiple scattering has compressed."""
+    o, c = f_obs[measured], f_calc[measured]
+    best, result = np.inf, f_calc
+    for p in POWERS:
+        size = c**p
+        scale = float(o @ size) / max(float(size @ size), 1e-30)
+        error = float(np.sum((o - scale * size) ** 2))
+        if error < best:
+            best, result = error, scale * f_calc**p
+    return np.asarray(result)

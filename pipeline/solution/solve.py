@@ -180,17 +180,13 @@ def _best_model(problem: Problem, candidate: Candidate, phased: Complexes) -> Mo
     return best
 
 
-def _examined(
-    problem: Problem, attempts: list[Attempt], generator: np.random.Generator, *, most: int
-) -> list[Attempt]:
+def _examined(problem: Problem, attempts: list[Attempt], generator: np.random.Generator, *, most: int) -> list[Attempt]:
     """The best attempts tested, their supergroups tried, and these tested."""
     tested = _recycled(problem, attempts, generator, most=most)
     return _recycled(problem, tested + _promotions(problem, tested), generator, most=most)
 
 
-def _recycled(
-    problem: Problem, attempts: list[Attempt], generator: np.random.Generator, *, most: int
-) -> list[Attempt]:
+def _recycled(problem: Problem, attempts: list[Attempt], generator: np.random.Generator, *, most: int) -> list[Attempt]:
     """The attempts with the best few tested by omission, and replaced where that found better models."""
     order = sorted((i for i, a in enumerate(attempts) if a.model is not None), key=lambda i: attempts[i].figure)
     tested: dict[tuple[str, int], Attempt] = {}

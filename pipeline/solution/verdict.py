@@ -17,7 +17,8 @@ from twin.physics.symmetry import systematically_absent
 SYMMETRY_BONUS = 0.2  # a group of twice the order may have an R that is higher by this much
 SOLVED_R, SOLVED_RESIDUAL = 0.35, 0.25
 RECOVERED = 0.9  # share of omitted atoms that must come back where they were
-DIFFERENCE_PEAK = 0.4  # of the lowest atom: right models have 0.0-0.3, displaced atoms leave 0.5 and more
+DIFFERENCE_PEAK = 0.35  # of the lowest atom: right models have 0.0-0.25, displaced atoms leave 0.4 and more
+EXCELLENT_R, EXCELLENT_PEAK = 0.05, 0.1  # atoms that stay may have a symmetry that hides where the others were
 DOUBTFUL = 1.4  # factor on the figure of a model that failed its test
 GOOD_R, GOOD_RESIDUAL = 0.12, 0.25
 ENANTIOMORPHS = frozenset({
@@ -74,7 +75,7 @@ class Attempt:
             found.append("the fit is too poor")
         if self.recovered is None:
             found.append("it was not tested")
-        elif self.recovered < RECOVERED:
+        elif self.recovered < RECOVERED and not (model.r < EXCELLENT_R and self.difference < EXCELLENT_PEAK):
             found.append(f"{100 * self.recovered:.0f} % of omitted atoms came back")
         if self.difference > DIFFERENCE_PEAK:
             found.append(f"the difference map has a peak of {self.difference:.1f} of the lowest atom")

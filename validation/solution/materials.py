@@ -61,3 +61,39 @@ STUDY: dict[str, Material] = {
         formula="MgTi2O5", source="ACS Nano 19 (2025) 20599, Table 4, dynamical",
     ),
 }  # fmt: skip
+
+OTHERS: dict[str, Material] = {
+    "quartz": _material(
+        "quartz", 'P 31 2"', (4.9134, 4.9134, 5.4052, 90, 90, 120),
+        (("Si1", "Si", (0.4697, 0, 1 / 3), 1.0), ("O1", "O", (0.4133, 0.2672, 0.2144), 1.0)),
+        formula="SiO2", source="Levien, Prewitt & Weidner, Am. Mineral. 65 (1980) 920",
+    ),
+    "cristobalite": _material(
+        "cristobalite", "P 4abw 2nw", (4.9717, 4.9717, 6.9223, 90, 90, 90),
+        (("Si1", "Si", (0.3003, 0.3003, 0), 1.0), ("O1", "O", (0.2392, 0.1044, 0.1787), 1.0)),
+        formula="SiO2", source="Downs & Palmer, Am. Mineral. 79 (1994) 9",
+    ),
+    "wurtzite": _material(
+        "wurtzite", "P 6c -2c", (3.2495, 3.2495, 5.2069, 90, 90, 120),
+        (("Zn1", "Zn", (1 / 3, 2 / 3, 0), 1.0), ("O1", "O", (1 / 3, 2 / 3, 0.382), 1.0)),
+        formula="ZnO", source="Kihara & Donnay, Can. Mineral. 23 (1985) 647",
+    ),
+    "LiNbO3": _material(
+        "LiNbO3", 'R 3 -2"c', (5.1483, 5.1483, 13.8631, 90, 90, 120),
+        (("Nb1", "Nb", (0, 0, 0), 1.0), ("Li1", "Li", (0, 0, 0.2787), 1.0),
+         ("O1", "O", (0.0476, 0.3433, 0.0633), 1.0)),
+        formula="LiNbO3", source="after Abrahams, Reddy & Bernstein, J. Phys. Chem. Solids 27 (1966) 997",
+    ),
+    "PbTiO3": _material(
+        "PbTiO3", "P 4 -2", (3.904, 3.904, 4.152, 90, 90, 90),
+        (("Pb1", "Pb", (0, 0, 0), 1.0), ("Ti1", "Ti", (0.5, 0.5, 0.539), 1.0),
+         ("O1", "O", (0.5, 0.5, 0.114), 1.0), ("O2", "O", (0, 0.5, 0.617), 1.0)),
+        formula="PbTiO3", source="Shirane, Pepinsky & Frazer, Acta Cryst. 9 (1956) 131",
+    ),
+    "baddeleyite": _material(
+        "baddeleyite", "-P 2ybc", (5.1505, 5.2116, 5.3173, 90, 99.23, 90),
+        (("Zr1", "Zr", (0.2754, 0.0395, 0.2083), 1.0), ("O1", "O", (0.0700, 0.3317, 0.3447), 1.0),
+         ("O2", "O", (0.4496, 0.7569, 0.4792), 1.0)),
+        formula="ZrO2", source="Howard, Hill & Reichert, Acta Cryst. B44 (1988) 116",
+    ),
+}  # fmt: skip
