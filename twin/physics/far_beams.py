@@ -13,8 +13,9 @@ Phys. 87 (1928) 55; Zuo & Weickenmeier, Ultramicroscopy 57 (1995) 375)
 here times 1 − sinc(2 s_w t), the real part of what the same integral taken twice leaves of it in a crystal that is not
 thick against 1/s_w.
 
-Leaving these beams out instead costs In2O3 a percent of R1 however many near beams are taken, since the sum over
-them falls only as 1/√s_max; see docs/theory.md.
+What far beams scatter into each other is left out; it limits their own intensities (R1 of 5 % for ITO), and is of
+third order in U for the near ones. Leaving the far beams out altogether costs In2O3 a percent of R1 however many near
+ones are taken: beams come in one by one, each with a share U/2Ks, and their sum falls only as 1/√s_max.
 """
 
 from __future__ import annotations

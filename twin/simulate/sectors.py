@@ -16,7 +16,8 @@ from twin.physics.lattice import Floats, Ints
 from twin.physics.potential import PotentialTable, potential_matrix
 from twin.physics.propagation import is_single, propagate
 
-_SIZES = (8, 16, 32, 64)
+_SIZES = (2, 4, 8, 12, 16, 24, 32, 64)
+_SPREAD = 0.9
 _FIXED_COLUMNS = 25.0  # work of a sector that does not depend on its directions: setting up, far beams
 
 
@@ -24,7 +25,7 @@ _FIXED_COLUMNS = 25.0  # work of a sector that does not depend on its directions
 class Frame:
     """What there is to solve: beams (N), the direct one first, at directions (S).
 
-    table: with absorption where it is asked for; hermitian: without. cosine (N, S): g_n/K_n. Beams with |s| ≤ s_max
+    table: with absorption where it is asked for; hermitian: without. length (N,): |g|. cosine (N, S): g_n/K_n. Beams with |s| ≤ s_max
     are near, those with |s| ≤ far act as a perturbation; those with |s| ≤ tail somewhere have an intensity of their
     own.
     """
@@ -32,6 +33,7 @@ class Frame:
     table: PotentialTable
     hermitian: PotentialTable
     hkl: Ints
+    length_per_angstrom: Floats
     excitation_error: Floats
     cosine: Floats
     wavenumber_per_angstrom: float
@@ -54,7 +56,7 @@ class Solved:
 def many_beam(frame: Frame) -> Solved:
     """Near beams by propagation, far ones by perturbation."""
     s = np.abs(frame.excitation_error)
-    parts = sectors(s, frame.s_max_per_angstrom)
+    parts = sectors(frame.excitation_error, frame.length_per_angstrom, frame.s_max_per_angstrom)
     is_near = [(s[:, c] <= frame.s_max_per_angstrom).any(axis=1) for c in parts]
     near = np.flatnonzero(np.logical_or.reduce(is_near))
     place = np.full(len(s), -1)
@@ -94,25 +96,35 @@ def single_scattering(frame: Frame) -> Solved:
     return Solved(near=near, amplitudes=amplitudes, tail=tail)
 
 
-def sectors(distance: Floats, s_max_per_angstrom: float) -> list[slice]:
-    """Contiguous directions of |s| (N, S) that are solved together, of the size that costs least.
+def sectors(excitation_error: Floats, g_per_angstrom: Floats, s_max_per_angstrom: float) -> list[slice]:
+    """Contiguous directions of s (N, S), |g| (N,) that are solved together, of the size that costs least.
 
-    Few directions have few beams near at one of them, many share what a sector costs at least.
+    Few directions have few beams near at one of them, many share what a sector costs at least. They are so close that
+    s of a beam with |g| = 1 Å⁻¹ changes by no more than s_max from one end to the other, since the far beams act on
+    all of them by their mean. Measured on ITO, 10 nm, 1.2°, 0.03 Å⁻¹: R1 0.7 % for fifths of the circle, 2 % for all.
     """
-    count = distance.shape[1]
-    near = distance <= s_max_per_angstrom
-    best: list[slice] = []
+    count = excitation_error.shape[1]
+    near = np.abs(excitation_error) <= s_max_per_angstrom
+    best = [slice(i, i + 1) for i in range(count)]
     least = np.inf
     for size in _SIZES:
         pieces = -(-count // size)
         edges = [count * i // pieces for i in range(pieces + 1)]
         trial = [slice(a, b) for a, b in pairwise(edges)]
+        if max(_spread(excitation_error[:, c], g_per_angstrom) for c in trial) > _SPREAD * s_max_per_angstrom:
+            break
         cost = sum(float(near[:, c].any(axis=1).sum()) ** 2 * (c.stop - c.start + _FIXED_COLUMNS) for c in trial)
         if cost < least:
             best, least = trial, cost
         if size >= count:
             break
     return best
+
+
+def _spread(excitation_error: Floats, g_per_angstrom: Floats) -> float:
+    """Largest change of s/|g| between the ends of a sector: the angle that it spans in radians."""
+    change = np.abs(excitation_error[1:, -1] - excitation_error[1:, 0]) / g_per_angstrom[1:]
+    return float(change.max(initial=0.0))
 
 
 def _propagate(

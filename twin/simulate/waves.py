@@ -108,6 +108,7 @@ def _frame(
         table=table,
         hermitian=crystal_table(crystal, energy_kev, engine.g_max_per_angstrom, False),
         hkl=hkl,
+        length_per_angstrom=np.linalg.norm(g_lab, axis=1),
         excitation_error=excitation_errors(g_lab=g_lab, directions=sampling.directions, wavenumber_per_angstrom=k),
         cosine=g_lab @ sampling.directions.T / k,
         wavenumber_per_angstrom=k,
