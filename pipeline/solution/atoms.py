@@ -208,7 +208,7 @@ def unexplained(space: Workspace, phased: Complexes, atoms: Atoms) -> float:
     return float(np.vdot(left, left).real) / max(total, 1e-30)
 
 
-def _ordered_choices(atoms: Atoms, space: Workspace, formula_units: int) -> list[Floats]:
+def ordered_choices(atoms: Atoms, space: Workspace, formula_units: int) -> list[Floats]:
     """Occupancy tables to compare: every class mixed, then every way to give its positions one element each."""
     choices = [atoms.occupancy]
     for k, scatterers in enumerate(space.kinds):
@@ -266,7 +266,7 @@ def _model_map(space: Workspace, atoms: Atoms, *, strong_only: bool) -> Complexe
 def finish(space: Workspace, phased: Complexes, atoms: Atoms, formula_units: int) -> Model:
     """The best choice of elements, refined."""
     found: list[tuple[float, Atoms]] = []
-    for table in _ordered_choices(atoms, space, formula_units)[:40]:
+    for table in ordered_choices(atoms, space, formula_units)[:40]:
         refined, r = refine(space.unique, replace(atoms, occupancy=table), f_obs=space.f_obs, direct=space.direct)
         found.append((r, refined))
     r, refined = min(found, key=lambda item: item[0])

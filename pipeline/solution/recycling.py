@@ -19,6 +19,7 @@ from pipeline.solution.atoms import (
     Workspace,
     finish,
     least_distances_kept,
+    ordered_choices,
     place_atoms,
     unexplained,
 )
@@ -133,12 +134,14 @@ def shake(
     count = len(start.kind)
     inverse = np.linalg.inv(space.direct)
     free = [free_directions(x, space.hall, space.direct) for x in start.fract]
+    tables = [start.occupancy, *ordered_choices(start, space, model.formula_units)[:8]]
     best, r_best = start, model.r
     for _ in range(SHAKES):
         chosen = generator.random(count) < min(0.6, 3.0 / count)
         steps = generator.standard_normal((count, 3)) * SHAKE_ANGSTROM @ inverse.T
         moves = np.array([f @ np.linalg.pinv(f) @ s for f, s in zip(free, steps, strict=True)])
         moved = replace(start, fract=start.fract + moves * chosen[:, None],
+                        occupancy=tables[int(generator.integers(len(tables)))],
                         u_iso_angstrom2=np.full_like(start.u_iso_angstrom2, START_U_ANGSTROM2))  # fmt: skip
         atoms, r = refine(space.unique, moved, f_obs=space.f_obs, direct=space.direct, cycles=15)
         if r < r_best and least_distances_kept(space, atoms):
