@@ -1,0 +1,70 @@
+"""Published refinements to stand beside: reflection lists of Jana2020 CIFs, and where the measured data lie."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from twin.files.errors import InputError
+from twin.physics.lattice import Floats, Ints
+
+_NAMES = (
+    "_refln_index_h",
+    "_refln_index_k",
+    "_refln_index_l",
+    "_refln_intensity_calc",
+    "_refln_intensity_meas",
+    "_refln_intensity_sigma",
+    "_refln_scale_group_code",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class JanaList:
+    """hkl (n, 3), calculated, measured and sigma of I (n,), zone (n,) as numbered in the .cif_pets file, from 1."""
+
+    hkl: Ints
+    calculated: Floats
+    measured: Floats
+    sigma: Floats
+    zone: Ints
+
+
+def data_folder() -> Path | None:
+    """$EDTWIN_REALDATA, or ../shared/realdata beside the repository; None when neither is there."""
+    named = os.environ.get("EDTWIN_REALDATA")
+    folder = Path(named) if named else Path(__file__).resolve().parents[3] / "shared" / "realdata"
+    return folder if folder.is_dir() else None
+
+
+def read_jana_list(path: Path) -> JanaList:
+    """The first reflection loop of a Jana2020 CIF; read by lines, since such files can break a strict parser."""
+    lines = path.read_text(encoding="latin-1").splitlines()
+    try:
+        begin = next(i for i, line in enumerate(lines) if line.strip() == _NAMES[0])
+    except StopIteration:
+        raise InputError(f"{path}: no loop with {_NAMES[0]}") from None
+    end = begin
+    while lines[end].strip().startswith("_"):
+        end += 1
+    columns = [line.strip() for line in lines[begin:end]]
+    missing = [name for name in _NAMES if name not in columns]
+    if missing:
+        raise InputError(f"{path}: the loop of reflections lacks {missing[0]}")
+    rows = []
+    for line in lines[end:]:
+        words = line.split()
+        if len(words) != len(columns):
+            break
+        rows.append([float(words[columns.index(name)]) for name in _NAMES])
+    table = np.array(rows, dtype=np.float64).reshape(-1, len(_NAMES))
+    return JanaList(
+        hkl=table[:, :3].astype(np.int64),
+        calculated=table[:, 3],
+        measured=table[:, 4],
+        sigma=table[:, 5],
+        zone=table[:, 6].astype(np.int64),
+    )
