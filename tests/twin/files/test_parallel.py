@@ -83,14 +83,14 @@ def test_ctrl_c_ends_promptly_and_leaves_no_worker(tmp_path, workers: int) -> No
     script = tmp_path / "sleeper.py"
     script.write_text(
         "import time\nfrom twin.files.parallel import ordered_map\n"
-        "def work(task):\n    print('busy', flush=True)\n    time.sleep(60)\n"
+        "def work(task):\n    print('busy\\n', end='', flush=True)\n    time.sleep(60)\n"
         f"if __name__ == '__main__':\n    ordered_map(work, [1, 2, 3], workers={workers})\n"
     )
     process = subprocess.Popen(
         [sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
     )
     assert process.stdout is not None
-    assert process.stdout.readline().strip() == b"busy"
+    assert process.stdout.readline() == b"busy\n"  # one write a line: workers share the pipe
     start = time.monotonic()
     os.killpg(process.pid, signal.SIGINT)
     process.communicate(timeout=15)  # returns when every holder of the pipe is gone, workers included
