@@ -24,10 +24,14 @@ from twin.simulate.engine import START_S_MAX_PER_ANGSTROM, Engine, Sampling, mid
 from twin.simulate.exposure import exposure_of
 from twin.simulate.waves import exposure_waves
 from twin.specimen.mounting import as_matrix3
+from twin.specimen.shapes import body_axes, maximum_thickness_angstrom
 
 Solution = tuple[Ints, Floats]
 TOLERANCE_R1 = 0.01
-LADDER = (0.015, 0.02, 0.03, 0.045, 0.07, 0.1, 0.15)
+LADDER = (0.015, 0.02, 0.03, 0.045, 0.07, 0.1, 0.15, 0.22)
+_LEAST_LIMIT = 0.07
+_THICKNESSES = 10.0  # 99 % of a rocking curve is within ten over the thickness
+_MOST_DIRECTIONS = 24
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,28 +87,34 @@ def _adaptive(
         rows = _met(waves.excitation_error, exposure.shadow.maximum_angstrom)
         return waves.hkl[rows], waves.intensity[rows] @ sampling.weight
 
-    return rising_cut_off(solve)
+    thick = maximum_thickness_angstrom(
+        particle=particle, axes_lab=np.array(particle.mounting) @ body_axes(particle, crystal.cell)
+    )
+    return rising_cut_off(solve, highest_per_angstrom=max(_LEAST_LIMIT, _THICKNESSES / thick))
 
 
-def rising_cut_off(solve: Callable[[float], Solution], *, tolerance_r1: float = TOLERANCE_R1) -> CutOff:
-    """Smallest rung of ``LADDER`` whose estimated error is within the tolerance, or the last that can be judged.
+def rising_cut_off(
+    solve: Callable[[float], Solution], *, tolerance_r1: float = TOLERANCE_R1, highest_per_angstrom: float = LADDER[-1]
+) -> CutOff:
+    """Smallest rung of ``LADDER`` whose estimated error is within the tolerance, or the last that is judged.
 
-    solve: s_max -> (hkl (n, 3), intensity (n,)).
+    solve: s_max -> (hkl (n, 3), intensity (n,)); it is not asked beyond ``highest_per_angstrom``.
     """
-    rungs = [solve(s) for s in LADDER[:2]]
+    ladder = [s for s in LADDER if s <= highest_per_angstrom + 1e-9]
+    rungs = [solve(s) for s in ladder[:2]]
     error = math.inf
-    for i in range(len(LADDER) - 2):
-        rungs.append(solve(LADDER[i + 2]))
+    for i in range(len(ladder) - 2):
+        rungs.append(solve(ladder[i + 2]))
         error = _r1(rungs[i], rungs[i + 2])
         if error <= tolerance_r1:
             break
-    return CutOff(s_max_per_angstrom=LADDER[i], r1=error)
+    return CutOff(s_max_per_angstrom=ladder[i], r1=error)
 
 
 def _arc(sampling: Sampling) -> Sampling:
-    """A quarter of the directions, neighbours of each other, as a frame's sectors are; all when there are few."""
+    """A quarter of the directions, 8 to 24, neighbours as in a frame's sectors; all when there are few."""
     count = len(sampling.weight)
-    part = slice(0, count if count <= 8 else max(8, count // 4))
+    part = slice(0, min(count, max(8, count // 4), _MOST_DIRECTIONS))
     weight = sampling.weight[part]
     return replace(
         sampling, directions=sampling.directions[part], turns=sampling.turns[part], weight=weight / weight.sum()

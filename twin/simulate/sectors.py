@@ -25,9 +25,9 @@ _FIXED_COLUMNS = 25.0  # work of a sector that does not depend on its directions
 class Frame:
     """What there is to solve: beams (N), the direct one first, at directions (S).
 
-    table: with absorption where it is asked for; hermitian: without. length (N,): |g|. cosine (N, S): g_n/K_n. Beams with |s| ≤ s_max
-    are near, those with |s| ≤ far act as a perturbation; those with |s| ≤ tail somewhere have an intensity of their
-    own.
+    table: with absorption where it is asked for; hermitian: without. length (N,): |g|. cosine (N, S): g_n/K_n. Beams
+    with |s| ≤ s_max are near, those with |s| ≤ far act as a perturbation; those with |s| ≤ tail somewhere have an
+    intensity of their own.
     """
 
     table: PotentialTable

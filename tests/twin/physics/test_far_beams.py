@@ -15,7 +15,9 @@ THICKNESS = np.array([20.0, 60.0, 150.0])
 def crystal(generator: np.random.Generator, *, near: int = 6, far: int = 12, real: bool = False) -> np.ndarray:
     """A Hermitian potential with U_0 on its diagonal."""
     size = near + far
-    u = generator.normal(size=(size, size)) + (0.0 if real else 1j * generator.normal(size=(size, size)))
+    u: np.ndarray = generator.normal(size=(size, size))
+    if not real:
+        u = u + 1j * generator.normal(size=(size, size))
     u = 0.05 * (u + u.conj().T)
     u[near:, near:] = 0.0  # far beams scatter into each other too; that is left out
     np.fill_diagonal(u, 0.2)
