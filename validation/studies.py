@@ -10,7 +10,10 @@ from twin.files.errors import InputError
 from validation.rows import Row
 
 Study = Callable[..., list[Row]]
-STUDIES = {"engines": "validation.engines.run:run_engines"}  # name: module and function(out=, quick=, page=)
+STUDIES = {  # name: module and function(out=, quick=, page=)
+    "engines": "validation.engines.run:run_engines",
+    "refinement": "validation.refinement.run:run_refinement",
+}
 
 
 def run_studies(
