@@ -43,7 +43,7 @@ from twin.specimen.streams import stream
 
 _BATCH = 8  # tilts that share the slices of one pass
 _WORK_PER_TRANSFORM = 1.5  # time of a slice's transforms with all that goes with them, measured
-_BAND = 1.15  # band of the waves over g_max
+BAND_OVER_G_MAX = 1.15  # band of the waves over g_max
 _ROOM_ANGSTROM = 8.0  # free border on each side for the tails of atoms and the spread of the wave
 
 log = logging.getLogger(__name__)
@@ -74,7 +74,7 @@ class MultisliceExposure:
 def field_of_view(*, half_angstrom: float, g_max_per_angstrom: float) -> Grid:
     """A field with room around a particle of that half width, and points for a band a little beyond g_max."""
     extent = 2.0 * (1.1 * half_angstrom + _ROOM_ANGSTROM)
-    points = math.ceil(3.0 * extent * _BAND * g_max_per_angstrom)
+    points = math.ceil(3.0 * extent * BAND_OVER_G_MAX * g_max_per_angstrom)
     return Grid(points=int(fft.next_fast_len(points + points % 2)), extent_angstrom=extent)
 
 
