@@ -6,18 +6,16 @@ with the refined structure, because a frame can have turned to a false minimum w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from pipeline.refinement.engine import FrameResult, turn_matrix
-from pipeline.refinement.figures import figures_of_merit
-from pipeline.refinement.frames import FrameData, select_frames
+from pipeline.refinement.frames import select_frames
 from pipeline.refinement.held_out import predict_frames, split_frames
 from pipeline.refinement.kinematical import step_limits
 from pipeline.refinement.least_squares import Control, Fit, minimise
-from pipeline.refinement.parameters import crystal_of, parametrise, standard_uncertainties
+from pipeline.refinement.outcome import refinement_of
+from pipeline.refinement.parameters import parametrise
 from pipeline.refinement.pool import frame_map
 from pipeline.refinement.problem import (
     Layout,
@@ -26,24 +24,17 @@ from pipeline.refinement.problem import (
     State,
     evaluator,
     frame_tasks,
-    mosaicity_of,
     parameter_names,
-    state_at,
-    thicknesses_of,
-    tilts_of,
 )
-from pipeline.refinement.scan import frame_residual, optimise_orientations, scan_thickness
 from pipeline.refinement.settings import DynamicalSettings
+from pipeline.refinement.start import find_start, look_again
 from pipeline.types import Orientation, Refinement, Reflections
 from twin.files.errors import InputError
 from twin.model.crystal import Crystal
-from twin.physics.lattice import Floats
 
 _LOG_THICKNESS_STEP = 0.3
 _TILT_STEP_DEG = 0.1
 _LOOKS = 2
-_TURN_THAT_CHANGES_BEAMS_DEG = 0.02
-_FRAMES_IN_SCAN = 12
 _CELL_TOLERANCE = 0.05
 
 
@@ -94,7 +85,7 @@ def refine_dynamical(
             state, fit = least_squares(problem, better)
         results = mapped(frame_tasks(problem, state, derivatives=False))
         free_r = predict_frames(problem, state, held_out)
-    refined = _result(problem, state, fit, results, orientation=orientation)
+    refined = refinement_of(problem, state, fit, results, orientation=orientation)
     return replace(
         refined,
         held_out_frame=np.array([f.index for f in held_out], dtype=np.int64) if held_out else None,
@@ -124,112 +115,6 @@ def _check_enough(observations: int, layout: Layout, model: Crystal) -> None:
             f"{observations} reflections on {layout.frames} frames cannot determine {layout.size} parameters: at least "
             "one more reflection than parameters is needed"
         )
-
-
-def find_start(problem: Problem, frames: tuple[FrameData, ...]) -> State:
-    """Thickness by a scan and orientations one by one, for the starting structure."""
-    settings, values = problem.settings, problem.parametrisation.start
-    thickness = 10.0 * settings.thickness_nm if settings.thickness_nm is not None else 0.0
-    for cycle in range(2):
-        if settings.thickness_nm is None:
-            thickness = _scan(
-                problem, frames, values, cycle, near=thickness, mosaicity_deg=settings.mosaicity_start_deg
-            )
-        if not settings.refine_orientations:
-            break
-        frames, tilt, _ = optimise_orientations(
-            frame_map=problem.mapped,
-            frames=frames,
-            values=values,
-            thickness_angstrom=np.full(len(frames), thickness),
-            mosaicity_deg=settings.mosaicity_start_deg,
-            prior_deg=settings.orientation_sd_deg,
-            cycles=4 if cycle == 0 else 2,
-        )
-        problem.note("orientation", cycle, float(np.sqrt(np.mean(tilt**2))))
-    return state_at(
-        problem.layout,
-        frames=frames,
-        values=values,
-        thickness_angstrom=np.full(len(frames), thickness),
-        mosaicity_deg=settings.mosaicity_start_deg,
-    )
-
-
-def look_again(problem: Problem, state: State, *, nominal: tuple[FrameData, ...], choose_beams: bool) -> State | None:
-    """With the refined structure, scan the thickness and turn suspicious frames from where they were first said to be.
-
-    None when neither finds anything better than what the least squares has, and no frame turned so far in it that its
-    beams should be chosen anew.
-    """
-    settings, layout = problem.settings, problem.layout
-    values = state.point[: layout.structure]
-    thickness, mosaicity = thicknesses_of(layout, state), mosaicity_of(layout, state)
-    frames = rebased(layout, state)
-    changed = choose_beams and bool(np.abs(tilts_of(layout, state)).max() > _TURN_THAT_CHANGES_BEAMS_DEG)
-    if settings.thickness_nm is None and layout.thicknesses == 1:
-        scanned = _scan(problem, frames, values, 2, near=float(thickness[0]), mosaicity_deg=mosaicity)
-        if abs(scanned / thickness[0] - 1.0) > 0.15:
-            thickness, changed = np.full(len(frames), scanned), True
-    if settings.refine_orientations:
-        present = problem.mapped(frame_tasks(problem, state, derivatives=False))
-        now = np.array([frame_residual(f, r.intensity) for f, r in zip(frames, present, strict=True)])
-        suspects = _suspects(frames, nominal, now, sd_deg=settings.orientation_sd_deg)
-        if suspects:
-            trial, _, residual = optimise_orientations(
-                frame_map=problem.mapped,
-                frames=[nominal[i] for i in suspects],
-                values=values,
-                thickness_angstrom=thickness[suspects],
-                mosaicity_deg=mosaicity,
-                cycles=4,
-            )
-            kept = list(frames)
-            for i, frame, value in zip(suspects, trial, residual, strict=True):
-                if value < (1.0 - max(0.05, 9.0 / len(frame.hkl))) * now[i]:  # nine times a reflection's mean residual
-                    kept[i], changed = frame, True
-            frames = tuple(kept)
-    if not changed:
-        return None
-    return state_at(layout, frames=frames, values=values, thickness_angstrom=thickness, mosaicity_deg=mosaicity)
-
-
-def _suspects(
-    frames: Sequence[FrameData], nominal: Sequence[FrameData], residual: Floats, *, sd_deg: float
-) -> list[int]:
-    """Frames that turned by more than the orientations may be off, or that fit worse than twice the median."""
-    per_reflection = residual / np.array([float((f.weights * f.intensity**2).sum()) for f in frames])
-    bad = per_reflection > 2.0 * np.median(per_reflection)
-    for i, (frame, first) in enumerate(zip(frames, nominal, strict=True)):
-        turn = frame.reciprocal_lab @ np.linalg.inv(first.reciprocal_lab)
-        bad[i] |= np.degrees(np.arccos(np.clip(turn[2, 2], -1.0, 1.0))) > sd_deg
-    return [int(i) for i in np.flatnonzero(bad)]
-
-
-def rebased(layout: Layout, state: State) -> tuple[FrameData, ...]:
-    """Frames with their refined tilts taken into their orientation (and so into the choice of beams)."""
-    return tuple(
-        replace(f, reciprocal_lab=turn_matrix(tilt) @ f.reciprocal_lab)
-        for f, tilt in zip(state.frames, tilts_of(layout, state), strict=True)
-    )
-
-
-def _scan(
-    problem: Problem, frames: tuple[FrameData, ...], values: Floats, cycle: int, *, near: float, mosaicity_deg: float
-) -> float:
-    """T in Å with the least residual; within a factor of 2.5 of ``near`` unless that is 0."""
-    chosen, settings = frames, problem.settings
-    if len(frames) > _FRAMES_IN_SCAN:
-        chosen = tuple(frames[i] for i in np.linspace(0, len(frames) - 1, _FRAMES_IN_SCAN).round().astype(int))
-    if near > 0:
-        low, high = settings.thickness_scan_nm
-        span = (max(low, 0.04 * near), max(min(high, 0.25 * near), 1.5 * max(low, 0.04 * near)))
-        settings = replace(settings, thickness_scan_nm=span)
-    trial, residual = scan_thickness(
-        frame_map=problem.mapped, frames=chosen, values=values, settings=settings, mosaicity_deg=mosaicity_deg
-    )
-    problem.note("thickness", cycle, 100.0 * float(np.sqrt(residual.min())))
-    return float(trial[np.argmin(residual)])
 
 
 def least_squares(problem: Problem, state: State) -> tuple[State, Fit]:
@@ -265,53 +150,3 @@ def _control(settings: DynamicalSettings, observations: int) -> Control:
             joint_shift=0.5,
         )
     return Control(max_cycles=settings.max_cycles, shift_over_su=1e-3, relative_chi2=1e-14)
-
-
-def _result(
-    problem: Problem, state: State, fit: Fit, results: Sequence[FrameResult], *, orientation: Orientation
-) -> Refinement:
-    layout, settings, p = problem.layout, problem.settings, problem.layout.structure
-    frames = rebased(layout, state)
-    scales = fit.values[layout.scale_column(0) :]
-    merit = figures_of_merit(
-        intensity=np.concatenate([f.intensity for f in frames]),
-        sigma=np.concatenate([f.sigma for f in frames]),
-        calculated=np.concatenate([k * r.intensity for k, r in zip(scales, results, strict=True)]),
-        parameters=layout.size,
-        instability=settings.instability,
-    )
-    rotation, frame_scale = orientation.rotation.copy(), np.zeros(len(orientation.rotation))
-    for frame, scale in zip(frames, scales, strict=True):
-        rotation[frame.index] = frame.reciprocal_lab @ np.linalg.inv(orientation.ub)
-        frame_scale[frame.index] = scale
-    thickness = thicknesses_of(layout, state)
-    uncertainties = standard_uncertainties(problem.parametrisation, fit.covariance[:p, :p])
-    if layout.thicknesses == 1 and np.isfinite(fit.covariance[p, p]):
-        uncertainties["thickness_nm"] = float(0.1 * thickness[0] * np.sqrt(fit.covariance[p, p]))
-    mosaic = fit.covariance[layout.mosaicity_column, layout.mosaicity_column]
-    if layout.mosaicity and np.isfinite(mosaic):
-        uncertainties["mosaicity_deg"] = float(mosaicity_of(layout, state) * np.sqrt(mosaic))
-    return Refinement(
-        kind="kinematical_frame_based" if settings.kinematical else "dynamical",
-        crystal=crystal_of(problem.parametrisation, fit.values[:p]),
-        parameters=layout.size,
-        reflections_all=len(merit.f_obs),
-        reflections_obs=int(merit.observed.sum()),
-        r_obs_percent=merit.r_obs_percent,
-        r_all_percent=merit.r_all_percent,
-        wr_all_percent=merit.wr_all_percent,
-        gof_obs=merit.gof_obs,
-        hkl=np.concatenate([f.hkl for f in frames]),
-        frame=np.concatenate([np.full(len(f.hkl), f.index, dtype=np.int64) for f in frames]),
-        f_obs=merit.f_obs,
-        f_calc=merit.f_calc,
-        sigma_f=merit.sigma_f,
-        observed=merit.observed,
-        standard_uncertainties=uncertainties,
-        thickness_nm=float(0.1 * thickness.mean()),
-        mosaicity_deg=mosaicity_of(layout, state) or None,
-        frame_scale=frame_scale,
-        rotation=rotation,
-        verdict=fit.verdict,
-        cycles=fit.cycles,
-    )

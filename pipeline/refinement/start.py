@@ -1,0 +1,132 @@
+"""Where the least squares begins, and where it looks again once the structure is better: thickness and orientations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from pipeline.refinement.engine import turn_matrix
+from pipeline.refinement.frames import FrameData
+from pipeline.refinement.problem import (
+    Layout,
+    Problem,
+    State,
+    frame_tasks,
+    mosaicity_of,
+    state_at,
+    thicknesses_of,
+    tilts_of,
+)
+from pipeline.refinement.scan import frame_residual, optimise_orientations, scan_thickness
+from twin.physics.lattice import Floats
+
+_TURN_THAT_CHANGES_BEAMS_DEG = 0.02
+_FRAMES_IN_SCAN = 12
+
+
+def find_start(problem: Problem, frames: tuple[FrameData, ...]) -> State:
+    """Thickness by a scan and orientations one by one, for the starting structure."""
+    settings, values = problem.settings, problem.parametrisation.start
+    thickness = 10.0 * settings.thickness_nm if settings.thickness_nm is not None else 0.0
+    for cycle in range(2):
+        if settings.thickness_nm is None:
+            thickness = _scan(
+                problem, frames, values, cycle, near=thickness, mosaicity_deg=settings.mosaicity_start_deg
+            )
+        if not settings.refine_orientations:
+            break
+        frames, tilt, _ = optimise_orientations(
+            frame_map=problem.mapped,
+            frames=frames,
+            values=values,
+            thickness_angstrom=np.full(len(frames), thickness),
+            mosaicity_deg=settings.mosaicity_start_deg,
+            prior_deg=settings.orientation_sd_deg,
+            cycles=4 if cycle == 0 else 2,
+        )
+        problem.note("orientation", cycle, float(np.sqrt(np.mean(tilt**2))))
+    return state_at(
+        problem.layout,
+        frames=frames,
+        values=values,
+        thickness_angstrom=np.full(len(frames), thickness),
+        mosaicity_deg=settings.mosaicity_start_deg,
+    )
+
+
+def look_again(problem: Problem, state: State, *, nominal: tuple[FrameData, ...], choose_beams: bool) -> State | None:
+    """With the refined structure, scan the thickness and turn suspicious frames from where they were first said to be.
+
+    None when neither finds anything better than what the least squares has, and no frame turned so far in it that its
+    beams should be chosen anew.
+    """
+    settings, layout = problem.settings, problem.layout
+    values = state.point[: layout.structure]
+    thickness, mosaicity = thicknesses_of(layout, state), mosaicity_of(layout, state)
+    frames = rebased(layout, state)
+    changed = choose_beams and bool(np.abs(tilts_of(layout, state)).max() > _TURN_THAT_CHANGES_BEAMS_DEG)
+    if settings.thickness_nm is None and layout.thicknesses == 1:
+        scanned = _scan(problem, frames, values, 2, near=float(thickness[0]), mosaicity_deg=mosaicity)
+        if abs(scanned / thickness[0] - 1.0) > 0.15:
+            thickness, changed = np.full(len(frames), scanned), True
+    if settings.refine_orientations:
+        present = problem.mapped(frame_tasks(problem, state, derivatives=False))
+        now = np.array([frame_residual(f, r.intensity) for f, r in zip(frames, present, strict=True)])
+        suspects = _suspects(frames, nominal, now, sd_deg=settings.orientation_sd_deg)
+        if suspects:
+            trial, _, residual = optimise_orientations(
+                frame_map=problem.mapped,
+                frames=[nominal[i] for i in suspects],
+                values=values,
+                thickness_angstrom=thickness[suspects],
+                mosaicity_deg=mosaicity,
+                cycles=4,
+            )
+            kept = list(frames)
+            for i, frame, value in zip(suspects, trial, residual, strict=True):
+                if value < (1.0 - max(0.05, 9.0 / len(frame.hkl))) * now[i]:  # nine times a reflection's mean residual
+                    kept[i], changed = frame, True
+            frames = tuple(kept)
+    if not changed:
+        return None
+    return state_at(layout, frames=frames, values=values, thickness_angstrom=thickness, mosaicity_deg=mosaicity)
+
+
+def _suspects(
+    frames: Sequence[FrameData], nominal: Sequence[FrameData], residual: Floats, *, sd_deg: float
+) -> list[int]:
+    """Frames that turned by more than the orientations may be off, or that fit worse than twice the median."""
+    per_reflection = residual / np.array([float((f.weights * f.intensity**2).sum()) for f in frames])
+    bad = per_reflection > 2.0 * np.median(per_reflection)
+    for i, (frame, first) in enumerate(zip(frames, nominal, strict=True)):
+        turn = frame.reciprocal_lab @ np.linalg.inv(first.reciprocal_lab)
+        bad[i] |= np.degrees(np.arccos(np.clip(turn[2, 2], -1.0, 1.0))) > sd_deg
+    return [int(i) for i in np.flatnonzero(bad)]
+
+
+def rebased(layout: Layout, state: State) -> tuple[FrameData, ...]:
+    """Frames with their refined tilts taken into their orientation (and so into the choice of beams)."""
+    return tuple(
+        replace(f, reciprocal_lab=turn_matrix(tilt) @ f.reciprocal_lab)
+        for f, tilt in zip(state.frames, tilts_of(layout, state), strict=True)
+    )
+
+
+def _scan(
+    problem: Problem, frames: tuple[FrameData, ...], values: Floats, cycle: int, *, near: float, mosaicity_deg: float
+) -> float:
+    """T in Å with the least residual; within a factor of 2.5 of ``near`` unless that is 0."""
+    chosen, settings = frames, problem.settings
+    if len(frames) > _FRAMES_IN_SCAN:
+        chosen = tuple(frames[i] for i in np.linspace(0, len(frames) - 1, _FRAMES_IN_SCAN).round().astype(int))
+    if near > 0:
+        low, high = settings.thickness_scan_nm
+        span = (max(low, 0.04 * near), max(min(high, 0.25 * near), 1.5 * max(low, 0.04 * near)))
+        settings = replace(settings, thickness_scan_nm=span)
+    trial, residual = scan_thickness(
+        frame_map=problem.mapped, frames=chosen, values=values, settings=settings, mosaicity_deg=mosaicity_deg
+    )
+    problem.note("thickness", cycle, 100.0 * float(np.sqrt(residual.min())))
+    return float(trial[np.argmin(residual)])
