@@ -10,13 +10,13 @@ from numpy.typing import ArrayLike
 
 from pipeline.refinement.figures import INSTABILITY, figures_of_merit, intensity_weights, optimal_scale
 from pipeline.refinement.least_squares import Control, Evaluation, Fit, minimise
+from pipeline.refinement.model_factors import structure_factors_with_derivatives
 from pipeline.refinement.parameters import (
     OccupancyModel,
     Parametrisation,
     crystal_of,
     parametrise,
     standard_uncertainties,
-    structure_factors_with_derivatives,
 )
 from pipeline.types import MergedReflections, Refinement
 from twin.files.errors import InputError

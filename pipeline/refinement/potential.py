@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.refinement.parameters import Complexes, Parametrisation, structure_factors_with_derivatives
+from pipeline.refinement.model_factors import structure_factors_with_derivatives
+from pipeline.refinement.parameters import Complexes, Parametrisation
 from twin.physics.beams import coupled_hkl
 from twin.physics.electrons import relativistic_gamma
 from twin.physics.lattice import Floats, Ints, cell_volume_angstrom3, miller_indices, reciprocal_matrix

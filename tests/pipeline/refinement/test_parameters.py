@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from pipeline.refinement.model_factors import structure_factors_with_derivatives
 from pipeline.refinement.parameters import (
     Parametrisation,
     crystal_of,
     parametrise,
     slots_of,
     standard_uncertainties,
-    structure_factors_with_derivatives,
 )
 from twin.model.crystal import Crystal
 from twin.physics.lattice import miller_indices, reciprocal_matrix
