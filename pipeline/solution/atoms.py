@@ -54,6 +54,7 @@ class Model:
     r: float
     residual: float
     formula_units: int
+    runner_up_r: float = 1.0  # R of the second best way to give the positions their elements
 
     @property
     def figure(self) -> float:
@@ -269,8 +270,11 @@ def finish(space: Workspace, phased: Complexes, atoms: Atoms, formula_units: int
     for table in ordered_choices(atoms, space, formula_units)[:40]:
         refined, r = refine(space.unique, replace(atoms, occupancy=table), f_obs=space.f_obs, direct=space.direct)
         found.append((r, refined))
-    r, refined = min(found, key=lambda item: item[0])
-    return Model(atoms=refined, r=r, residual=unexplained(space, phased, refined), formula_units=formula_units)
+    ranked = sorted(found, key=lambda item: item[0])
+    r, refined = ranked[0]
+    ordered = bool(np.all((refined.occupancy == 0.0) | (refined.occupancy == 1.0)))
+    return Model(atoms=refined, r=r, residual=unexplained(space, phased, refined), formula_units=formula_units,
+                 runner_up_r=ranked[1][0] if ordered and len(ranked) > 1 else 1.0)  # fmt: skip
 
 
 def unique_rows(number: Ints, measured: NDArray[np.bool_]) -> Ints:

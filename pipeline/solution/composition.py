@@ -11,6 +11,7 @@ import numpy as np
 from twin.physics.structure_factors import electron_factor
 
 ANIONS = frozenset({"N", "O", "F", "S", "Cl", "Se", "Br", "Te", "I"})
+MOLECULAR = frozenset({"C", "N", "O", "F"})
 COVALENT = frozenset({"B", "C", "N", "P"})
 TYPICAL_VOLUME_ANGSTROM3 = 12.5  # per atom other than hydrogen; oxides 9-13, molecular crystals up to 20
 VOLUME_RANGE_ANGSTROM3 = (7.0, 26.0)
@@ -51,8 +52,13 @@ def power(element: str) -> float:
 
 
 def classes(formula: dict[str, float]) -> tuple[Scatterers, ...]:
-    """Scatterers from strong to weak; cations of similar power together; hydrogen is left out."""
+    """Scatterers from strong to weak; cations of similar power together; hydrogen is left out.
+
+    C, N, O, F of a molecule look alike to electrons: one class, sorted out when all have their places.
+    """
     elements = sorted((e for e in formula if e not in ("H", "D")), key=lambda e: -power(e))
+    if "C" in elements and set(elements) <= MOLECULAR:
+        return (Scatterers(elements=tuple(elements), counts=tuple(formula[e] for e in elements), anion=False),)
     groups: list[list[str]] = []
     for element in elements:
         previous = groups[-1] if groups else None

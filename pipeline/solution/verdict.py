@@ -19,6 +19,7 @@ SOLVED_R, SOLVED_RESIDUAL = 0.35, 0.25
 RECOVERED = 0.9  # share of omitted atoms that must come back where they were
 DIFFERENCE_PEAK = 0.35  # of the lowest atom: right models have 0.0-0.25, displaced atoms leave 0.4 and more
 EXCELLENT_R, EXCELLENT_PEAK = 0.05, 0.1  # atoms that stay may have a symmetry that hides where the others were
+ELEMENTS_R = 0.03  # a choice of elements is certain when the next has an R higher by this much
 DOUBTFUL = 1.4  # factor on the figure of a model that failed its test
 GOOD_R, GOOD_RESIDUAL = 0.12, 0.25
 ENANTIOMORPHS = frozenset({
@@ -120,6 +121,8 @@ def choose(spots: Spots, attempts: list[Attempt], *, composition: str, starts: i
     assert model is not None
     figures = f"R {100 * model.r:.1f} %, {100 * model.residual:.0f} % of the map unexplained"
     rivals = _rivals(best, modelled, spots)
+    if model.runner_up_r < model.r + ELEMENTS_R:
+        rivals.append("another choice of elements")
     sentence = f"solved in {setting.name} ({figures})"
     if best.doubts:
         sentence = f"not solved: the best model ({setting.name}, {figures}) is not trusted: {', '.join(best.doubts)}"

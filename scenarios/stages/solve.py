@@ -11,7 +11,7 @@ from scenarios.schema import Scenario
 from scenarios.stages.base import Context, Outcome, Stage
 
 SOLUTION = "solution.npz"
-SOLUTION_CIF = "solution.cif"
+SOLUTION_CIF, SOLUTION_RES, SOLUTION_MAP = "solution.cif", "solution.res", "solution.ccp4"
 
 
 def _settings(scenario: Scenario) -> Mapping[str, object]:
@@ -28,8 +28,11 @@ def _read(context: Context) -> tuple[MergedReflections, Orientation]:
 
 
 def _work(context: Context, data: tuple[MergedReflections, Orientation]) -> Outcome:
+    from pipeline.solution.output import ccp4_map, shelx_res
     from pipeline.solution.solve import solve_structure
+    from twin.files.atomic import write_bytes, write_text
     from twin.files.cif import write_crystal
+    from twin.physics.electrons import wavelength_angstrom
 
     merged, orientation = data
     context.progress.begin("solve")
@@ -42,11 +45,19 @@ def _work(context: Context, data: tuple[MergedReflections, Orientation]) -> Outc
         progress=context.progress.update,
     )
     save_npz(context.file(SOLUTION), solution)
-    context.file(SOLUTION_CIF).unlink(missing_ok=True)
+    for name in (SOLUTION_CIF, SOLUTION_RES, SOLUTION_MAP):
+        context.file(name).unlink(missing_ok=True)
     if solution.crystal is None:
         return Outcome(outputs=(SOLUTION,), notes=(solution.verdict,))
     write_crystal(solution.crystal, context.file(SOLUTION_CIF))
-    return Outcome(outputs=(SOLUTION, SOLUTION_CIF), notes=(solution.verdict,))
+    energy = orientation.microscope.beam.energy_kev
+    wavelength = wavelength_angstrom(energy_kev=energy)
+    write_text(context.file(SOLUTION_RES), shelx_res(solution.crystal, wavelength_angstrom=wavelength))
+    outputs = [SOLUTION, SOLUTION_CIF, SOLUTION_RES]
+    if solution.density is not None:
+        write_bytes(context.file(SOLUTION_MAP), ccp4_map(solution.crystal, solution.density))
+        outputs.append(SOLUTION_MAP)
+    return Outcome(outputs=tuple(outputs), notes=(solution.verdict,))
 
 
 STAGE = Stage(

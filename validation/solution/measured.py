@@ -1,0 +1,132 @@
+"""Solution from measured 3D ED intensities, compared with the published structures (../shared/realdata)."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import gemmi
+import numpy as np
+
+from pipeline.io.cif_pets import PetsFile, read_cif_pets
+from pipeline.solution.solve import solve_structure
+from pipeline.types import MergedReflections, Solution
+from twin.model.crystal import Cell, Crystal, Site
+from twin.physics.symmetry import asymmetric_hkl
+from validation.compare import Comparison, compare_structures
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """A list of intensities and the structure that was published. ``laue``: Hall symbol to merge in."""
+
+    name: str
+    reflections: str
+    reference: str
+    laue: str
+    formula: str
+    d_min_angstrom: float = 0.7
+
+
+CASES = (
+    Measured(name="quartz", reflections="quartz_pets/quartz_exp_data.cif_pets",
+             reference="quartz_pets/quartz_P3221_reference.cif", laue='-P 3 2"', formula="SiO2"),
+    Measured(name="glycine", reflections="glycine_pets/glycine.cif_pets",
+             reference="glycine_pets/alpha_glycine.cif", laue="-P 2y", formula="C2H5NO2"),
+    Measured(name="urea", reflections="urea/pets2_urea.cif_pets",
+             reference="urea/jana2020_urea_dynamical_IAM.cif", laue="-P 4 2", formula="CH4N2O"),
+    Measured(name="albite", reflections="albite/pets2_albite.cif_pets",
+             reference="albite/jana2006_albite.cif", laue="-P 1", formula="NaAlSi3O8"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Outcome:
+    """The solution, its comparison with the published heavy atoms, CPU seconds, number of unique reflections."""
+
+    case: Measured
+    solution: Solution
+    comparison: Comparison | None
+    cpu_s: float
+    reflections: int
+
+
+def data_folder() -> Path:
+    """Where the measured data lie: $EDTWIN_REALDATA, or ../shared/realdata beside the project."""
+    return Path(os.environ.get("EDTWIN_REALDATA", Path(__file__).parents[2].parent / "shared" / "realdata"))
+
+
+def conforming_cell(cell: Cell, laue: str) -> Cell:
+    """Cell with the metric that the Laue class asks for: the average of the metric tensor over its rotations."""
+    ops = [np.array(op.rot, dtype=np.float64) / gemmi.Op.DEN for op in gemmi.symops_from_hall(laue).sym_ops]
+    a, b, c, alpha, beta, gamma = cell.parameters
+    cosines = np.cos(np.radians([alpha, beta, gamma]))
+    metric = np.array([[a * a, a * b * cosines[2], a * c * cosines[1]], [a * b * cosines[2], b * b, b * c * cosines[0]],
+                       [a * c * cosines[1], b * c * cosines[0], c * c]])  # fmt: skip
+    mean = np.mean([r.T @ metric @ r for r in ops], axis=0)
+    length = np.sqrt(np.diag(mean))
+    angle = [float(np.degrees(np.arccos(mean[i, j] / (length[i] * length[j])))) for i, j in ((1, 2), (0, 2), (0, 1))]
+    return Cell(a_angstrom=float(length[0]), b_angstrom=float(length[1]), c_angstrom=float(length[2]),
+                alpha_deg=angle[0], beta_deg=angle[1], gamma_deg=angle[2])  # fmt: skip
+
+
+def averaged(pets: PetsFile, *, laue: str, g_max_per_angstrom: float) -> MergedReflections:
+    """Mean intensity of each reflection of the Laue class over all frames."""
+    length = np.linalg.norm(pets.hkl @ pets.ub.T, axis=1)
+    use = (length > 0) & (length <= g_max_per_angstrom)
+    hkl, number, count = np.unique(
+        asymmetric_hkl(pets.hkl[use], laue), axis=0, return_inverse=True, return_counts=True
+    )  # fmt: skip
+    total = np.bincount(number, weights=pets.intensity[use])
+    mean = total / count
+    deviation = np.bincount(number, weights=np.abs(pets.intensity[use] - mean[number])).sum()
+    variance = np.bincount(number, weights=pets.sigma[use] ** 2)
+    return MergedReflections(
+        hkl=hkl, intensity=mean, sigma=np.sqrt(variance) / count, multiplicity=count.astype(np.int64), hall=laue,
+        r_int_percent=float(100.0 * deviation / np.abs(total).sum()), completeness_percent=float("nan"),
+        redundancy=float(count.mean()), g_max_per_angstrom=g_max_per_angstrom,
+    )  # fmt: skip
+
+
+def heavy_reference(path: Path, laue: str) -> Crystal:
+    """The published structure without hydrogen, in a cell of its own symmetry (some files print the measured one)."""
+    blocks = [b for b in gemmi.cif.read(str(path)) if b.find_loop("_atom_site_fract_x")]
+    small = gemmi.make_small_structure_from_block(blocks[-1])
+    group = small.spacegroup
+    if group is None:
+        raise ValueError(f"{path.name}: names no space group that is in the tables")
+    sites = tuple(
+        Site(label=s.label, element=s.element.name, fract=(s.fract.x, s.fract.y, s.fract.z), occupancy=s.occ,
+             u_iso_angstrom2=max(s.u_iso, 0.001))
+        for s in small.sites if s.element.name not in ("H", "D")
+    )  # fmt: skip
+    cell = small.cell
+    own = Cell(a_angstrom=cell.a, b_angstrom=cell.b, c_angstrom=cell.c, alpha_deg=cell.alpha, beta_deg=cell.beta,
+               gamma_deg=cell.gamma)  # fmt: skip
+    return Crystal(name=small.name, cell=conforming_cell(own, laue), hall=str(group.hall), sites=sites)
+
+
+def solve_measured(case: Measured, *, folder: Path, seed: int = 1) -> Outcome:
+    """Average, solve, compare."""
+    pets = read_cif_pets(folder / case.reflections)
+    merged = averaged(pets, laue=case.laue, g_max_per_angstrom=1.0 / case.d_min_angstrom)
+    start = time.process_time()
+    solution = solve_structure(merged=merged, cell=conforming_cell(pets.cell, case.laue), composition=case.formula,
+                               seed=seed)  # fmt: skip
+    seconds = time.process_time() - start
+    reference = heavy_reference(folder / case.reference, case.laue)
+    comparison = None
+    if solution.crystal is not None:
+        found = replace(solution.crystal, cell=reference.cell)
+        comparison = compare_structures(reference, found)
+    return Outcome(case=case, solution=solution, comparison=comparison, cpu_s=seconds, reflections=len(merged.hkl))
+
+
+def measured_outcomes(folder: Path) -> Iterator[Outcome]:
+    """Every case whose files are there."""
+    for case in CASES:
+        if (folder / case.reflections).is_file() and (folder / case.reference).is_file():
+            yield solve_measured(case, folder=folder)
