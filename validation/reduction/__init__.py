@@ -1,0 +1,1 @@
+"""Reduction against known truth, DIALS on the same frames, and measured series."""
