@@ -13,6 +13,7 @@ Study = Callable[..., list[Row]]
 STUDIES = {  # name: module and function(out=, quick=, page=)
     "engines": "validation.engines.run:run_engines",
     "refinement": "validation.refinement.run:run_refinement",
+    "solution": "validation.solution.run:run_solution",
 }
 
 

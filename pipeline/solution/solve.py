@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from pipeline.solution.absences import absences
 from pipeline.solution.atoms import Model, Workspace, build_model, unique_rows
 from pipeline.solution.composition import classes, formula_units, parse_formula
 from pipeline.solution.flipping import Complexes, flip_charges, make_grid
@@ -23,7 +24,7 @@ from twin.physics.lattice import Ints, cell_volume_angstrom3, direct_matrix
 from twin.physics.symmetry import systematically_absent
 
 AGREEMENT_LIMIT = 0.5  # mean cos Δφ of the worst operation; φ_sym 0.42 is about 0.5
-ABSENCE_LIMIT = 0.35  # mean E² of reflections that the group forbids, with multiple scattering
+ABSENCE_LIMIT = 0.35  # <I_absent>/<I_allowed> that multiple scattering may reach
 PROMOTION_LIMIT = 0.7  # the same for phases calculated from a model
 PROMOTION_R = 0.4
 BATCH = 4
@@ -135,8 +136,8 @@ def _attempts(
 
 def _contradicted(spots: Spots, hall: str) -> bool:
     """Whether reflections that the group forbids are bright on average (ratio of intensities, not significance)."""
-    absent = systematically_absent(spots.hkl, hall) & spots.measured
-    return int(absent.sum()) >= 4 and float(np.mean(spots.e[absent] ** 2)) > ABSENCE_LIMIT
+    found = absences(hkl=spots.hkl, g=spots.g, e_squared=spots.e**2, measured=spots.measured, hall=hall)
+    return found.count >= 4 and found.ratio > ABSENCE_LIMIT
 
 
 def _workspace(problem: Problem, hall: str) -> Workspace:

@@ -53,7 +53,8 @@ def study_rows(trials: Sequence[Trial]) -> list[Row]:
             n=n),
         Row(id="study-cpu", quantity="CPU of a solution, median", value=median, unit="s", goal=goal_time, met=met_time,
             n=n),
-        Row(id="study-cpu-max", quantity="CPU of a solution, longest", value=max(t.cpu_s for t in trials), unit="s", n=n),
+        Row(id="study-cpu-max", quantity="CPU of a solution, longest", value=max(t.cpu_s for t in trials), unit="s",
+            n=n),
     ]  # fmt: skip
     for material in dict.fromkeys(t.material for t in trials):
         for condition in dict.fromkeys(t.condition for t in trials):
