@@ -102,8 +102,8 @@ def find_cell(
     length = np.linalg.norm(t, axis=1)
     keep = (score > 0.5 * score.max()) & (length > shortest_angstrom) & (length < longest_angstrom)
     t, score, length = t[keep], score[keep], length[keep]
-    order = np.argsort(length)[:22]
-    t = t[order]
+    short, sure = np.argsort(length)[:16], np.argsort(-score)[:12]  # a strong sublattice fills the short ones
+    t = t[np.unique(np.concatenate([short, sure]))]
     best: list[tuple[float, float, Floats]] = []
     for i, j, k in combinations(range(len(t)), 3):
         triple = t[[i, j, k]]
@@ -116,5 +116,5 @@ def find_cell(
             f"no lattice: {len(t)} candidate vectors up to {longest_angstrom} Å span no cell ({len(used)} spots)"
         )
     top = max(b[0] for b in best)
-    fraction, _, direct = min((b for b in best if b[0] > 0.9 * top), key=lambda b: (round(b[1] / 1.1**0.5, 0), -b[0]))
+    fraction, _, direct = min((b for b in best if b[0] > 0.95 * top), key=lambda b: (round(b[1] / 1.1**0.5, 0), -b[0]))
     return FoundLattice(direct=reduce_basis(direct), indexed_fraction=fraction, tried=len(best))

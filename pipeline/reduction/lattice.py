@@ -93,8 +93,13 @@ def choose_symmetry(
     good: NDArray[np.bool_],
     tolerance: float = 0.03,
     worse: float = 1.06,
+    unexplained_px: float = 0.11,
+    largest_strain: float = 0.01,
 ) -> Indexed:
     """Highest lattice symmetry whose constrained fit is not significantly worse than the free one.
+
+    Of a small strain (``largest_strain``) the residual may also rise by ``unexplained_px`` in quadrature: the free fit
+    swallows distortions that are not modelled, and with few spots a frame it swallows noise.
 
     A distorted pattern breaks the metric before the ellipse is refined, so the metric alone cannot decide; with the
     constraint the ellipse is well determined, and the residual says whether it explains the spots.
@@ -117,7 +122,10 @@ def choose_symmetry(
             f"{fit.rms_px:.3f} px "
             f"against {free.rms_px:.3f} px without constraint"
         )
-        if fit.rms_px < worse * free.rms_px + 0.005 or symmetry.order == 1:
+        allowed = worse * free.rms_px + 0.005
+        if symmetry.strain < largest_strain:
+            allowed = max(allowed, float(np.hypot(free.rms_px, unexplained_px)))
+        if fit.rms_px < allowed or symmetry.order == 1:
             return Indexed(
                 geometry=fit.geometry, hkl=changed, good=good, rms_px=fit.rms_px, symmetry=symmetry, tried=tuple(lines)
             )
