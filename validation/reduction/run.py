@@ -48,7 +48,8 @@ def _our_intensities(known: Known, reduced: ReducedSeries) -> IntensityErrors:
 def _dials_frame_ub(arrays: Mapping[str, NDArray[Any]]) -> Floats:
     """ub in the laboratory in the middle of each frame, (frames, 3, 3)."""
     turns = [rotation_matrix(axis=arrays["axis"], angle_deg=float(angle)) for angle in arrays["alpha_deg"]]
-    return np.asarray(arrays["setting"] @ np.array(turns) @ arrays["fixed"] @ arrays["a"], dtype=np.float64)
+    ours = np.diag([-1.0, 1.0, -1.0])  # DIALS turns McStas axes by 180° about y
+    return np.asarray(ours @ arrays["setting"] @ np.array(turns) @ arrays["fixed"] @ arrays["a"], dtype=np.float64)
 
 
 def _dials_lattice(known: Known, result: DialsResult) -> LatticeErrors:
