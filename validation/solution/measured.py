@@ -38,8 +38,6 @@ CASES = (
              reference="glycine_pets/alpha_glycine.cif", laue="-P 2y", formula="C2H5NO2"),
     Measured(name="urea", reflections="urea/pets2_urea.cif_pets",
              reference="urea/jana2020_urea_dynamical_IAM.cif", laue="-P 4 2", formula="CH4N2O"),
-    Measured(name="albite", reflections="albite/pets2_albite.cif_pets",
-             reference="albite/jana2006_albite.cif", laue="-P 1", formula="NaAlSi3O8"),
 )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from validation.rows import Row, markdown_table
 SECTIONS = (
     ("Four materials under eleven conditions", "study-"),
     ("Material by material", "pair-"),
+    ("Beside cctbx, which is given the space group", "cctbx-"),
     ("Other groups: chiral, polar, monoclinic, trigonal", "group-"),
     ("Measured intensities", "measured-"),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from validation.solution.conditions import CONDITIONS
 from validation.solution.materials import OTHERS, STUDY
 from validation.solution.measured import data_folder, measured_outcomes
 from validation.solution.page import write_page
+from validation.solution.peer import cctbx_rows
 from validation.solution.trial import Trial, run_trials
 
 FIRST_SEED = 100  # seeds below it were used while the limits of the verdict were chosen
@@ -25,7 +27,9 @@ def run_solution(*, out: Path, quick: bool, page: Path | None = None) -> list[Ro
     study = list(run_trials(STUDY, seeds=range(FIRST_SEED, FIRST_SEED + count)))
     conditions = {name: CONDITIONS[name] for name in OTHER_CONDITIONS}
     others = list(run_trials(OTHERS, seeds=range(FIRST_SEED, FIRST_SEED + max(1, count // 3)), conditions=conditions))
-    rows = [*study_rows(study), *group_rows(others), *measured_rows()]
+    with tempfile.TemporaryDirectory() as name:
+        peer = cctbx_rows(study, folder=Path(name), seeds=[FIRST_SEED])
+    rows = [*study_rows(study), *peer, *group_rows(others), *measured_rows()]
     write_rows(out / "solution.json", rows)
     if page is not None:
         write_page(page, rows)
