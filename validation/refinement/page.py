@@ -37,6 +37,8 @@ DEVIATES = """
   but for the factor 1.55 are decoded; `usebethe 0.3 0.05` and `tiltcorr 1` are not. More beams (g_max 2.4, s_g max
   0.04) leave the difference as it is, so weak beams that are missing do not explain it. The best thickness differs from
   frame to frame by up to 5 %, which may be `tiltcorr`; part may lie in the scattering factors (`formtab -62`).
+- Quartz: goals are set for all frames; rows made with --quick are of every sixth frame, and the note of a row says how
+  far its least squares came. Where a row with a goal is missing, that refinement was not run to its end.
 - The axis of rotation of a frame is that of the series in a refinement; PETS lists one a frame (up to 0.5° apart in
   urea). It changes R_F by 0.03 points.
 """

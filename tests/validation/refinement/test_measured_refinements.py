@@ -34,7 +34,7 @@ def test_urea_agrees_with_dyngo_on_three_frames() -> None:
 def test_urea_agrees_with_dyngo_on_all_frames() -> None:
     assert FOLDER is not None
     found = compare_urea(FOLDER)
-    assert found.r_dyngo_percent < 1.7
+    assert found.r_dyngo_percent < 1.8
     assert found.r_obs_percent < 8.3
 
 
