@@ -74,7 +74,8 @@ def cctbx_rows(
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     done = subprocess.run([python, str(SCRIPT)], input="\n".join(map(json.dumps, requests)) + "\n", text=True,
                           capture_output=True, check=False, env=environment)  # fmt: skip
-    answers = [json.loads(line) for line in done.stdout.splitlines()[1:]]
+    lines = done.stdout.splitlines()  # cctbx's own messages may stand between the answers
+    answers = [json.loads(line) for line in lines if line.startswith(('{"seconds"', '{"error"'))]
     solved: dict[str, list[bool]] = {}
     seconds: dict[str, list[float]] = {}
     for (name, _, _), request, answer in zip(wanted, requests, answers, strict=False):

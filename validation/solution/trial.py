@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from pipeline.solution.solve import solve_structure
 from pipeline.types import MergedReflections, Solution
+from twin.model.crystal import Crystal
 from validation.compare import compare_structures
 from validation.solution.conditions import CONDITIONS, simulated_data
 from validation.solution.materials import Material
@@ -42,6 +43,11 @@ class Trial:
         return self.claimed and not self.right
 
 
+def _shared(crystal: Crystal) -> bool:
+    """Whether elements share positions: where they do not in truth, a model with mixed positions is wrong."""
+    return any(site.occupancy < 0.99 for site in crystal.sites)
+
+
 def judged(
     material: Material, solution: Solution, *, name: str, condition: str, seed: int, cpu_s: float
 ) -> Trial:
@@ -50,6 +56,7 @@ def judged(
     right = (
         result is not None and result.same_space_group and not result.missing and not result.spurious
         and result.max_distance_angstrom < RIGHT_ANGSTROM
+        and (_shared(material.crystal) or solution.crystal is None or not _shared(solution.crystal))
     )  # fmt: skip
     return Trial(
         material=name, condition=condition, seed=seed, verdict=solution.verdict, space_group=solution.space_group,
