@@ -131,7 +131,6 @@ def agreement_rows(folder: Path, *, quick: bool) -> list[Row]:
     """Rows of urea with Jana's structure."""
     found = compare_urea(folder, every=10 if quick else 1)
     goal, met = at_most(found.r_dyngo_percent, 0.5)
-    goal_obs, met_obs = at_most(found.r_obs_percent, 8.0)
     note = f"worst frame {found.by_frame.max():.2f} %; no Bethe potentials, no tilt correction (not decoded)"
     return [
         Row(
@@ -153,9 +152,7 @@ def agreement_rows(folder: Path, *, quick: bool) -> list[Row]:
             unit="%",
             peer="Jana2020, the same frames",
             peer_value=found.dyngo_r_obs_percent,
-            goal=goal_obs,
-            met=met_obs,
             n=found.reflections,
-            note="only a scale a frame and the mosaic width are fitted",
+            note="scale a frame and mosaic width fitted; the goal of 8.0 % is that of a refinement, which is not run here",
         ),
     ]
