@@ -153,6 +153,6 @@ def agreement_rows(folder: Path, *, quick: bool) -> list[Row]:
             peer="Jana2020, the same frames",
             peer_value=found.dyngo_r_obs_percent,
             n=found.reflections,
-            note="scale a frame and mosaic width fitted; the goal of 8.0 % is that of a refinement, which is not run here",
+            note="scale a frame and mosaic width fitted; the goal of 8.0 % is for a refinement, not run here",
         ),
     ]
