@@ -23,7 +23,8 @@ class and the composition; the space group is found. Simulated data are kinemati
 only the starts of the solver differ. Seeds are 100 and above; the limits of the verdict were chosen with seeds 0 to 3.
 
 What *solved* asks of the best model: R ≤ 35 %, at most 25 % of the phased map unexplained, at least 90 % of the atoms
-come back when they are left out in turn (not asked when R < 5 % and the difference map is flat), the highest peak of the difference map is below 0.35 of the lowest atom, no
+come back when they are left out in turn (not asked when R < 5 % and the difference map is flat), the
+highest peak of the difference map is below 0.35 of the lowest atom, no
 other group and no other choice of elements explains the data as well. *Ambiguous* passes all but the last. Anything
 else is *not solved*; the best model is kept, with the reason.
 
