@@ -102,7 +102,7 @@ def find_cell(
     length = np.linalg.norm(t, axis=1)
     keep = (score > 0.5 * score.max()) & (length > shortest_angstrom) & (length < longest_angstrom)
     t, score, length = t[keep], score[keep], length[keep]
-    short, sure = np.argsort(length)[:16], np.argsort(-score)[:12]  # a strong sublattice fills the short ones
+    short, sure = np.argsort(length)[:22], np.argsort(-score)[:10]  # a strong sublattice fills the short ones
     t = t[np.unique(np.concatenate([short, sure]))]
     best: list[tuple[float, float, Floats]] = []
     for i, j, k in combinations(range(len(t)), 3):
