@@ -36,7 +36,7 @@ def main(expt: str, refl: str, out: str) -> None:
             arrays[f"{kind}_variance"] = np.array(table[f"intensity.{kind}.variance"])
             flag = table.flags.integrated_sum if kind == "sum" else table.flags.integrated_prf
             arrays[f"{kind}_ok"] = np.array(table.get_flags(flag))
-    np.savez(out, **arrays)
+    np.savez(out, **arrays)  # type: ignore[arg-type]  # Debian's numpy knows no allow_pickle
 
 
 main(*sys.argv[1:])
