@@ -32,8 +32,9 @@ def _make(path: Path, *, workers: int = 1, resume: bool = False, overrides: tupl
 
 
 def _hashes(path: Path) -> dict[str, str]:
-    """Of everything but the manifest, which holds timings."""
-    files = (p for p in path.rglob("*") if p.is_file() and p.name not in ("manifest.json", ".lock"))
+    """Of everything but what tells the history of the run: timings, and the events of an acquisition taken up again."""
+    history = ("manifest.json", "events.json", ".lock")
+    files = (p for p in path.rglob("*") if p.is_file() and p.name not in history)
     return {p.relative_to(path).as_posix(): sha256_file(p) for p in files}
 
 
