@@ -31,10 +31,10 @@ def _make(path: Path, *, workers: int = 1, resume: bool = False, overrides: tupl
     return progress
 
 
-def _hashes(path: Path) -> dict[str, str]:
-    """Of everything but what tells the history of the run: timings, and the events of an acquisition taken up again."""
-    history = ("manifest.json", "events.json", ".lock")
-    files = (p for p in path.rglob("*") if p.is_file() and p.name not in history)
+def _hashes(path: Path, *, but: tuple[str, ...] = ()) -> dict[str, str]:
+    """Of everything but the manifest, which holds timings, and the files named in ``but``."""
+    left_out = ("manifest.json", ".lock", *but)
+    files = (p for p in path.rglob("*") if p.is_file() and p.name not in left_out)
     return {p.relative_to(path).as_posix(): sha256_file(p) for p in files}
 
 
@@ -115,7 +115,8 @@ def test_kills_lose_and_repeat_nothing_that_was_finished(reference: Path, tmp_pa
     path = tmp_path / "run"
     assert _kill_and_resume(path, kills=kills, seed=kills) > 0
     _make(path, resume=True)
-    assert _hashes(path) == _hashes(reference)
+    history = ("events.json",)  # an acquisition that was taken up again tells another story of the same frames
+    assert _hashes(path, but=history) == _hashes(reference, but=history)
 
 
 def test_ctrl_c_ends_soon_with_130_and_can_be_resumed(reference: Path, tmp_path: Path) -> None:
