@@ -247,6 +247,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 def _guarded(command: Callable[[], Any]) -> int:
     try:
         code = command()
+        if code == INTERRUPTED:  # typer turns Ctrl-C inside a command into this code, without a word
+            raise KeyboardInterrupt
     except InputError as error:
         return _complain(str(error), BAD_INPUT)
     except _USAGE as error:
