@@ -45,8 +45,8 @@ def test_the_wheel_ships_scenarios_instruments_and_materials(tmp_path: Path) -> 
 
 def test_listing_the_library_is_quick_and_loads_no_heavy_library() -> None:
     code = (
-        "import sys\nfrom scenarios.cli import _guarded, app\n"
-        "assert _guarded(lambda: app(args=['list'], standalone_mode=False)) == 0\n"
+        "import sys\nfrom scenarios.cli.app import app\nfrom scenarios.cli.exits import guarded\n"
+        "assert guarded(lambda: app(args=['list'], standalone_mode=False)) == 0\n"
         "heavy = {'numba', 'scipy', 'matplotlib', 'h5py', 'ase', 'gemmi', 'pandas'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from scenarios.cli import BAD_INPUT, _guarded, app
+from scenarios.cli.app import app
+from scenarios.cli.exits import BAD_INPUT, guarded
 
 MATERIALS = Path(__file__).resolve().parents[2] / "scenarios" / "library" / "materials"
 
 
 def _run(*arguments: str) -> int:
-    return _guarded(lambda: app(args=list(arguments), standalone_mode=False))
+    return guarded(lambda: app(args=list(arguments), standalone_mode=False))
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,7 @@ def _start(path: Path, *, workers: int) -> subprocess.Popen[bytes]:
     arguments = ["simulate", str(TINY), "-o", str(path), "--workers", str(workers)]
     code = f"from scenarios.cli import main; main({arguments!r})"
     return subprocess.Popen(
-        [sys.executable, "-c", code], start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [sys.executable, "-c", code], start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     )
 
 
@@ -96,7 +96,7 @@ def _kill_and_resume(path: Path, *, kills: int, seed: int) -> int:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
             hit += 1
-        process.wait()
+        process.communicate()
         before = _finished(path)
         exposures = {p: v for p, v in before.items() if p.suffix == ".npz"}
         again = _start(path, workers=1)
@@ -104,7 +104,7 @@ def _kill_and_resume(path: Path, *, kills: int, seed: int) -> int:
         if again.poll() is None:
             os.killpg(again.pid, signal.SIGKILL)
             hit += 1
-        again.wait()
+        again.communicate()
         after = _finished(path)
         assert {p: after.get(p) for p in exposures} == exposures
     return hit
@@ -127,8 +127,10 @@ def test_ctrl_c_ends_soon_with_130_and_can_be_resumed(reference: Path, tmp_path:
         time.sleep(0.01)
     os.kill(process.pid, signal.SIGINT)
     told = time.monotonic()
-    assert process.wait(timeout=30) in (130, 0)  # 0 when it was faster than the signal
+    _, said = process.communicate(timeout=30)
     assert time.monotonic() - told < 10
+    assert process.returncode in (130, 0)  # 0 when it was faster than the signal
+    assert process.returncode == 0 or said.decode() == "edtwin: interrupted; --resume continues where it stopped\n"
     assert json.loads((path / "manifest.json").read_text())["scenario"] == "tiny"
     _make(path, resume=True)
     assert _hashes(path) == _hashes(reference)

@@ -1,0 +1,116 @@
+"""Commands that work on a run folder or, with their own options, on data measured elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from scenarios.cli.exits import STAGE_FAILED, complain, warn
+from scenarios.cli.options import Out, Overwrite, Sets, Workers
+from scenarios.cli.runs import run_stages
+from twin.files.errors import InputError
+
+
+def reduce(
+    target: Annotated[str | None, typer.Argument(metavar="[DIR|SCENARIO]", help="Left out with --frames.")] = None,
+    out: Out = None,
+    sets: Sets = None,
+    overwrite: Overwrite = False,
+    workers: Workers = 1,
+    frames: Annotated[str | None, typer.Option("--frames", metavar="PATH", help="Measured frames.")] = None,
+    wavelength_angstrom: Annotated[float | None, typer.Option()] = None,
+    energy_kev: Annotated[float | None, typer.Option()] = None,
+    camera_length_mm: Annotated[float | None, typer.Option()] = None,
+    angstrom_per_pixel: Annotated[float | None, typer.Option(help="Reciprocal size of a pixel, 1/Å.")] = None,
+    pixel_size_um: Annotated[float | None, typer.Option()] = None,
+    centre_fast_px: Annotated[float | None, typer.Option()] = None,
+    centre_slow_px: Annotated[float | None, typer.Option()] = None,
+    tilt_axis_deg: Annotated[float | None, typer.Option(help="From the fast axis towards the slow one.")] = None,
+    alpha_start_deg: Annotated[float | None, typer.Option()] = None,
+    step_deg: Annotated[float | None, typer.Option()] = None,
+    mode: Annotated[str | None, typer.Option(help="precession, continuous or stills.")] = None,
+    precession_deg: Annotated[float | None, typer.Option(help="Semi-angle.")] = None,
+    counter_max: Annotated[int | None, typer.Option(help="Count that means overloaded.")] = None,
+    g_max_per_angstrom: Annotated[float | None, typer.Option()] = None,
+) -> None:
+    """Reduce the frames of a run folder, or measured frames (--frames), to reflections."""
+    if frames is None:
+        if target is None:
+            raise InputError("edtwin reduce: a run folder or a scenario is needed, or --frames PATH")
+        return run_stages(target, ("reduce",), out=out, sets=sets or (), overwrite=overwrite, workers=workers)
+    from pipeline.io.series.nominal import Nominal
+    from scenarios.frames import Given, checked_mode, reduce_frames
+
+    if target is not None:
+        raise InputError(f"edtwin reduce: give '{target}' or --frames, not both")
+    nominal = Nominal(
+        wavelength_angstrom=wavelength_angstrom,
+        camera_length_mm=camera_length_mm,
+        pixel_size_um=pixel_size_um,
+        centre_fast_px=centre_fast_px,
+        centre_slow_px=centre_slow_px,
+        tilt_axis_deg=tilt_axis_deg,
+        alpha_start_deg=alpha_start_deg,
+        step_deg=step_deg,
+        mode=checked_mode(mode),
+        precession_deg=precession_deg,
+        counter_max=counter_max,
+    )
+    given = Given(energy_kev=energy_kev, angstrom_per_pixel=angstrom_per_pixel, g_max_per_angstrom=g_max_per_angstrom)
+    folder = out if out is not None else Path("runs") / Path(frames).stem
+    failed = reduce_frames(Path(frames), nominal=nominal, given=given, out=folder, show=typer.echo, warn=warn)
+    if failed:
+        raise typer.Exit(complain(failed, STAGE_FAILED))
+    return None
+
+
+def refine(
+    target: Annotated[str | None, typer.Argument(metavar="[DIR|SCENARIO]", help="A run folder or a scenario.")] = None,
+    data: Annotated[Path | None, typer.Option("--data", metavar="X.cif_pets", help="Measured frames instead.")] = None,
+    model: Annotated[Path | None, typer.Option("--model", metavar="Y.cif|Y.res", help="Model for --data.")] = None,
+    kinematical: Annotated[bool, typer.Option("--kinematical", help="With --data: only without dynamics.")] = False,
+    dynamical: Annotated[bool, typer.Option("--dynamical", help="With --data: only with dynamics.")] = False,
+    out: Out = None,
+    sets: Sets = None,
+    overwrite: Overwrite = False,
+    workers: Workers = 1,
+) -> None:
+    """Refine the solution of a run folder, or a model against measured frames, kinematically and dynamically."""
+    if data is not None or model is not None:
+        _refine_measured(data, model, target, kinematical, dynamical, out, sets or (), overwrite, workers)
+        return
+    if target is None:
+        raise InputError("edtwin refine needs a run folder, a scenario, or --data X.cif_pets with --model Y.cif")
+    if kinematical or dynamical:
+        raise InputError("--kinematical and --dynamical go with --data; a scenario says itself what is refined")
+    stages = ("refine_kinematical", "refine_frame_based", "refine_dynamical")
+    run_stages(target, stages, out=out, sets=sets or (), overwrite=overwrite, workers=workers)
+
+
+def _refine_measured(
+    data: Path | None,
+    model: Path | None,
+    target: str | None,
+    kinematical: bool,
+    dynamical: bool,
+    out: Path | None,
+    sets: Sequence[str],
+    overwrite: bool,
+    workers: int,
+) -> None:
+    from scenarios.measured import refine_measured, treatments_of
+
+    if data is None or model is None or target is not None:
+        raise InputError("--data X.cif_pets and --model Y.cif belong together, without a run folder or scenario")
+    outcome = refine_measured(
+        data=data, model=model, folder=out or Path("runs") / data.stem,
+        treatments=treatments_of(kinematical=kinematical, dynamical=dynamical),
+        sets=sets, workers=workers, overwrite=overwrite, say=typer.echo,
+    )  # fmt: skip
+    for r in outcome.refinements:
+        free = "" if r.held_out_r_obs_percent is None else f", held-out frames {r.held_out_r_obs_percent:.2f} %"
+        typer.echo(f"{r.kind}: R(obs) {r.r_obs_percent:.2f} %, R(all) {r.r_all_percent:.2f} %{free}; {r.verdict}")
+    typer.echo(str(outcome.folder / "report.html"))
