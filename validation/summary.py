@@ -14,6 +14,8 @@ import numpy as np
 
 from pipeline.types import Orientation, Refinement
 from twin.model.dataset import Dataset
+from twin.model.truth import Truth
+from validation.pulls import Pull, coordinate_pulls, mean_square, occupancy_pulls
 from validation.scores import Scores, score_run
 from validation.structure import StructureScore
 from validation.view import RunView
@@ -35,7 +37,7 @@ def summarise(run: RunView, scores: Scores | None = None) -> dict[str, Any]:
     averaged ones against the kinematical |F|².
     """
     scores = score_run(run) if scores is None else scores
-    blocks = {r.kind: _refinement(r, scores.refinements.get(r.kind)) for r in run.refinements}
+    blocks = {r.kind: _refinement(r, scores.refinements.get(r.kind), run.truth) for r in run.refinements}
     summary = {
         "scenario": run.scenario,
         "seed": run.seed,
@@ -118,10 +120,11 @@ def _solution(run: RunView, score: StructureScore | None) -> dict[str, Any]:
         "missing_atoms": score.missing_atoms if score else None,
         "spurious_atoms": score.spurious_atoms if score else None,
         "max_distance_angstrom": score.max_distance_angstrom if score else None,
+        "verdict": solution.verdict if solution else None,  # beyond the contract
     }
 
 
-def _refinement(refinement: Refinement, score: StructureScore | None) -> dict[str, Any]:
+def _refinement(refinement: Refinement, score: StructureScore | None, truth: Truth | None) -> dict[str, Any]:
     block: dict[str, Any] = {key: getattr(refinement, key) for key in REFINEMENT_KEYS[:7]}
     block["mean_distance_angstrom"] = score.mean_distance_angstrom if score else None
     block["max_distance_angstrom"] = score.max_distance_angstrom if score else None
@@ -131,7 +134,21 @@ def _refinement(refinement: Refinement, score: StructureScore | None) -> dict[st
         block["occupancies"] = {s.label: s.occupancy for s in refinement.crystal.sites if s.fract in positions}
     if refinement.thickness_nm is not None:
         block["thickness_nm"] = refinement.thickness_nm
+    block["verdict"] = refinement.verdict  # from here on beyond the contract
+    block["cycles"] = refinement.cycles
+    if truth is not None:
+        block["pulls"] = _pulls(coordinate_pulls(reference=truth.crystal, refinement=refinement))
+        if refined:
+            block["occupancy_pulls"] = _pulls(occupancy_pulls(reference=truth.crystal, refinement=refinement))
     return block
+
+
+def _pulls(pulls: tuple[Pull, ...]) -> dict[str, Any]:
+    """Each parameter's deviation from the truth and s.u. (coordinates in Å), and the mean square of their ratios."""
+    return {
+        "mean_square": mean_square(pulls),
+        "parameters": {p.name: {"deviation": p.deviation, "uncertainty": p.uncertainty} for p in pulls},
+    }
 
 
 def _plain(value: Any) -> Any:

@@ -1,0 +1,1 @@
+"""The study's rows over many mountings: the whole chain, from frames whose truth is known to refined structures."""
