@@ -1,4 +1,4 @@
-"""Chebyshev expansion of exp(iτA): bounds of the spectrum and coefficients.
+"""Chebyshev expansion of exp(iτA): its coefficients.
 
 On a spectrum inside c ± r, exp(iτA) = e^{iτc} Σ_k (2 − δ_k0) i^k J_k(τ r) T_k((A − c) / r)
 (Tal-Ezer & Kosloff, J. Chem. Phys. 81 (1984) 3967). For a real matrix every T_k e_0 is real: only coefficients are
@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import jv
@@ -22,46 +21,6 @@ from twin.physics.lattice import Floats
 Complex = NDArray[np.complex128]
 Array = NDArray[Any]
 T = TypeVar("T")
-_LANCZOS_STEPS = 12
-_SMALL = 64
-
-
-@numba.njit(cache=True)
-def _lanczos(matrix: Array, start: Array, steps: int) -> tuple[Floats, Floats]:
-    """Diagonal and off-diagonal of the tridiagonal matrix (the last off-diagonal is the residual)."""
-    alpha, beta = np.zeros(steps), np.zeros(steps)
-    v, before = start, np.zeros_like(start)
-    for j in range(steps):
-        w = np.dot(matrix, v)
-        if j > 0:
-            w = w - beta[j - 1] * before
-        alpha[j] = np.vdot(v, w).real
-        w = w - alpha[j] * v
-        beta[j] = np.linalg.norm(w)
-        if beta[j] <= 1e-12 * (np.abs(alpha).max() + 1e-300):
-            return alpha[: j + 1], beta[: j + 1]
-        before, v = v, w / beta[j]
-    return alpha, beta
-
-
-def hermitian_bounds(matrix: Array, *, steps: int = _LANCZOS_STEPS) -> tuple[float, float]:
-    """(lower, upper) bounds of the eigenvalues of a Hermitian (n, n) matrix.
-
-    Exact for n ≤ 64; otherwise the extreme Ritz values of a few Lanczos steps, widened by their residuals
-    (Zhou & Li, Linear Algebra Appl. 435 (2011) 480) and by 1 %. The recurrence itself shows when they were too narrow.
-    """
-    n = matrix.shape[0]
-    if n <= _SMALL:
-        values = np.linalg.eigvalsh(matrix)
-        return float(values[0]), float(values[-1])
-    start = (np.cos(1.0 + 1.7 * np.arange(n)) + 1.0).astype(matrix.dtype)
-    alpha, beta = _lanczos(np.ascontiguousarray(matrix), start / np.linalg.norm(start), steps)
-    steps = len(alpha)
-    t = np.diag(alpha[:steps]) + np.diag(beta[: steps - 1], 1) + np.diag(beta[: steps - 1], -1)
-    ritz, vectors = np.linalg.eigh(t)
-    residual = np.abs(beta[steps - 1] * vectors[-1])
-    margin = 0.01 * (ritz[-1] - ritz[0])
-    return float(ritz[0] - residual[0] - margin), float(ritz[-1] + residual[-1] + margin)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

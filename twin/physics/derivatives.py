@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from twin.physics.blocks import CHUNK, Block, block_operator, block_root, blocks, kind_of, local_rows
 from twin.physics.chebyshev import Series, Spectrum, Trials, series
 from twin.physics.lattice import Floats
-from twin.physics.propagation import is_single, local_rows
-from twin.physics.recurrence import CHUNK, Sum, advance_sources, block_derivatives, kind_of
-from twin.physics.slab import Block, Slab, block_operator, block_root, blocks, prepare_slab
+from twin.physics.propagation import is_single
+from twin.physics.recurrence import Sum, advance_sources, block_derivatives
+from twin.physics.slab import Slab, prepare_slab
 
 Array = NDArray[Any]
 
@@ -72,11 +73,12 @@ def intensities_with_derivatives(
     count = du.shape[0] + dd.shape[0]
     total = np.zeros((1 + count + (extra is not None) + thickness_scale_derivative, wanted.size))
     trials = Trials(slab.spectra, lambda x: _series(x, slab.unit * nodes, limit, thickness_scale_derivative))
-    for block in blocks(slab, width=1 + 2 * du.shape[0] + dd.shape[0]):
+    single = is_single(dtype)
+    for block in blocks(slab, width=1 + 2 * du.shape[0] + dd.shape[0], single=single):
         local, inside = local_rows(block, wanted, n)
         if inside.size == 0:
             continue
-        psi, slope = _block(slab, block, du, dd, trials, local, is_single(dtype))
+        psi, slope = _block(slab, block, du, dd, trials, local, single)
         root = block_root(slab, block, local)
         flux = np.ones((1, 1)) if root is None else root**-2.0
         share = np.broadcast_to(azimuth[block.columns][:, None] * flux, psi.shape[2:])
@@ -154,7 +156,7 @@ def _sum(
     single: bool,
 ) -> tuple[Array, Array | None, float]:
     """Run the recurrence of T_k and its derivatives, (1 + P + Q, s, n), and sum the wanted rows."""
-    matrix, diagonal, mask = block_operator(slab, block, spectrum, kind=kind_of(slab, single=single))
+    matrix, diagonal, mask = block_operator(slab, block, spectrum, kind=kind_of(slab.matrix, single=single))
     dmatrix, ddiagonal = block_derivatives(slab, block, spectrum, du, dd, single=single)
     (s, n), p = diagonal.shape, len(dmatrix)
     wide = 1 + p + len(ddiagonal)

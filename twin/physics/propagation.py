@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from twin.physics.blocks import CHUNK, blocks, kind_of, pick, workspace
 from twin.physics.chebyshev import Series, Spectrum, Trials, series
 from twin.physics.lattice import Floats
-from twin.physics.recurrence import CHUNK, kind_of, scatter, sum_series
-from twin.physics.slab import Block, Slab, blocks, prepare_slab
+from twin.physics.recurrence import solve_blocks
+from twin.physics.slab import Slab, prepare_slab
 
 Array = NDArray[Any]
 Complex = NDArray[np.complex128]
@@ -71,44 +72,23 @@ def propagate_slab(
     n, s = slab.diagonal.shape
     single = is_single(dtype)
     limit = tolerance if tolerance is not None else (1e-6 if single else 1e-10)
-    index = np.arange(n) if rows is None else rows
-    kind = kind_of(slab, single=single)
+    kind = kind_of(slab.matrix, single=single)
 
     def expansion(spectrum: Spectrum) -> tuple[Series, Array]:
         coefficients = series(spectrum=spectrum, tau=slab.unit * thickness_angstrom, tolerance=limit)
         return coefficients, coefficients.alternating(CHUNK, kind)
 
     trials = Trials(slab.spectra, expansion)
-    result = np.zeros((thickness_angstrom.size, index.size, s), dtype=np.complex64 if single else np.complex128)
-    for block in blocks(slab, terms=next(iter(trials))[1][0].terms):
-        local, inside = (None, block.rows) if rows is None else local_rows(block, index, n)
-        parts, phase = _propagate_block(slab, block, trials, local, kind)
-        scatter(parts, phase.astype(result.dtype), inside, int(block.columns[0]), block.columns.size, result)
-    if slab.root is not None:
-        result /= slab.root[index].astype(result.real.dtype)
-    return result
-
-
-def local_rows(block: Block, index: NDArray[np.int64], n: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Where the wanted beams are inside a block, and which of ``index`` they are."""
-    place = np.full(n, -1)
-    place[block.rows] = np.arange(block.rows.size)
-    local = place[index]
-    inside = np.flatnonzero(local >= 0)
-    return local[inside], inside
-
-
-def _propagate_block(
-    slab: Slab,
-    block: Block,
-    trials: Trials[tuple[Series, Array]],
-    rows: NDArray[np.int64] | None,
-    kind: np.dtype[Any],
-) -> tuple[Array, Complex]:
-    """((2, J, s m) sums, phases (J,)) of one block; wider bounds are tried if the terms grow more than they should."""
-    for spectrum, (coefficients, weights) in trials:
-        with np.errstate(over="ignore", invalid="ignore"):  # too narrow bounds show in the size of the last term
-            parts, size = sum_series(slab, block, spectrum, coefficients, weights, rows=rows, kind=kind)
-        if size < 2.0 * spectrum.growth**coefficients.terms:
-            return parts, coefficients.phase
+    count = n if rows is None else rows.size
+    result = np.zeros((thickness_angstrom.size, count, s), dtype=np.complex64 if single else np.complex128)
+    parts = blocks(slab, terms=next(iter(trials))[1][0].terms, single=single)
+    picked, space, todo = pick(parts, rows, n), workspace(parts, kind), np.arange(len(parts))
+    for spectrum, (coefficients, weights) in trials:  # wider bounds are tried where terms grow more than they should
+        with np.errstate(over="ignore", invalid="ignore"):
+            sizes = solve_blocks(
+                slab, parts, picked, spectrum, coefficients, weights, space=space, todo=todo, out=result
+            )
+        todo = np.flatnonzero(sizes >= 2.0 * spectrum.growth**coefficients.terms)
+        if todo.size == 0:
+            return result
     raise ArithmeticError("the Chebyshev recurrence did not stay bounded; is the potential finite?")

@@ -5,18 +5,20 @@ A block holds states as rows, (s, n): one matrix product for all orientations, t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from twin.physics.blocks import CHUNK, Block, Picked, Workspace, fill_operator, kind_of, operator_arrays, padded
 from twin.physics.chebyshev import Series, Spectrum
 from twin.physics.lattice import Floats
-from twin.physics.slab import Block, Slab, block_operator
+from twin.physics.slab import Slab
 
 Array = NDArray[Any]
-CHUNK = 16
+_NO_ROOT = np.empty((0, 0))
 
 
 @numba.njit(cache=True, fastmath=True)
@@ -28,13 +30,6 @@ def advance_sources(product: Array, source: Array, diagonal: Array, mask: Array,
                 product[k, i, j] = (
                     mask[i, j] * (product[k, i, j] + source[k, i, j]) + diagonal[i, j] * now[k, i, j] - before[k, i, j]
                 )
-
-
-def kind_of(slab: Slab, *, single: bool) -> np.dtype[Any]:
-    """Type of the states: real for a real matrix."""
-    if np.iscomplexobj(slab.matrix):
-        return np.dtype(np.complex64 if single else np.complex128)
-    return np.dtype(np.float32 if single else np.float64)
 
 
 class Sum:
@@ -62,10 +57,9 @@ class Sum:
 
 @numba.njit(cache=True, fastmath=True)
 def _advance(product: Array, diagonal: Array, mask: Array, now: Array, before: Array) -> None:
-    """product ← mask · product + diagonal · now − before, all (s, n)."""
-    for i in range(product.shape[0]):
-        for j in range(product.shape[1]):
-            product[i, j] = mask[i, j] * product[i, j] + diagonal[i, j] * now[i, j] - before[i, j]
+    """product ← mask · product + diagonal · now − before, all flat (s n,)."""
+    for i in range(product.size):
+        product[i] = mask[i] * product[i] + diagonal[i] * now[i] - before[i]
 
 
 @numba.njit(cache=True)
@@ -80,17 +74,27 @@ def _pick(ring: Array, rows: NDArray[np.int64], n: int, out: Array) -> None:
 
 @numba.njit(cache=True)
 def _run(
-    matrix: Array, diagonal: Array, mask: Array, weights: Array, rows: NDArray[np.int64], terms: int, parts: Array
+    matrix: Array,
+    diagonal: Array,
+    mask: Array,
+    space: Array,
+    weights: Array,
+    rows: NDArray[np.int64],
+    everything: bool,
+    terms: int,
+    parts: Array,
 ) -> Array:
     """Recurrence and sum of a block; returns the last term.
 
-    weights: (2, J, padded terms / 2) of the even and odd terms; parts: (2, J, s m) sums, filled here; rows: (m,).
-    Terms are kept in a ring of CHUNK, even and odd apart, and summed when it is full.
+    space: at least CHUNK s n, aligned like the others; weights: (2, J, padded terms / 2) of the even and odd terms;
+    parts: (2, J, s m) sums of the beams ``rows`` (m,), or of all n, filled here. Terms are kept in a ring of CHUNK,
+    even and odd apart, and summed when it is full.
     """
     s, n = diagonal.shape
     half = CHUNK // 2
-    ring = np.zeros((2, half, s * n), dtype=diagonal.dtype)
-    chosen = np.zeros((2, half, s * rows.size), dtype=diagonal.dtype)
+    ring = space[: CHUNK * s * n].reshape(2, half, s * n)
+    ring[:] = 0.0
+    chosen = np.zeros((2, half, 0 if everything else s * rows.size), dtype=diagonal.dtype)
     for i in range(s):
         ring[0, 0, i * n] = 1.0
         for j in range(n):
@@ -98,14 +102,14 @@ def _run(
         ring[1, 0, i * n] += 0.5 * diagonal[i, 0]
     for c in range(-(-terms // CHUNK)):
         for k in range(max(2, c * CHUNK), min(terms, (c + 1) * CHUNK)):
-            now = ring[(k - 1) % 2, ((k - 1) // 2) % half].reshape(s, n)
-            before = ring[k % 2, (k // 2 - 1) % half].reshape(s, n)
-            product = ring[k % 2, (k // 2) % half].reshape(s, n)
-            np.dot(now, matrix, product)
-            _advance(product, diagonal, mask, now, before)
+            now = ring[(k - 1) % 2, ((k - 1) // 2) % half]
+            before = ring[k % 2, (k // 2 - 1) % half]
+            product = ring[k % 2, (k // 2) % half]
+            np.dot(now.reshape(s, n), matrix, product.reshape(s, n))
+            _advance(product, diagonal.reshape(-1), mask.reshape(-1), now, before)
         for parity in range(2):
             part = np.ascontiguousarray(weights[parity][:, c * half : (c + 1) * half])
-            if rows.size == n:
+            if everything:
                 parts[parity] += np.dot(part, ring[parity])
             else:
                 _pick(ring[parity], rows, n, chosen[parity])
@@ -115,35 +119,119 @@ def _run(
 
 
 @numba.njit(cache=True)
-def scatter(parts: Array, phase: Array, rows: NDArray[np.int64], first_column: int, columns: int, out: Array) -> None:
-    """out[:, rows, first_column:] ← phase_j (even sum + i odd sum); parts (2, J, s m), phase (J,), out (J, M, S)."""
+def _scatter(
+    parts: Array,
+    phase: Array,
+    root: Floats,
+    rows: NDArray[np.int64],
+    place: NDArray[np.int64],
+    first: int,
+    columns: int,
+    out: Array,
+) -> None:
+    """out[:, place, first:] ← phase_j (even sum + i odd sum) / root; parts (2, J, s m), m ≥ p.
+
+    phase (J,); root (N, S), or empty for ones; rows (p,) of the N beams; place (p,) of them in out (J, M, S).
+    """
+    width = parts.shape[2] // columns
     for t in range(parts.shape[1]):
-        for i in range(columns):
-            for j in range(rows.size):
-                k = i * rows.size + j
-                out[t, rows[j], first_column + i] = phase[t] * (parts[0, t, k] + 1j * parts[1, t, k])
+        for j in range(rows.size):
+            for i in range(columns):
+                k = i * width + j
+                scale = 1.0 if root.size == 0 else 1.0 / root[rows[j], first + i]
+                out[t, place[j], first + i] = scale * phase[t] * (parts[0, t, k] + 1j * parts[1, t, k])
 
 
-def sum_series(
+@numba.njit(cache=True)
+def _solve(
+    operator: tuple[Array, Floats, Floats, NDArray[np.bool_]],
+    root: Floats,
+    listed: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]],
+    wanted: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]],
+    scale: float,
+    shift: complex | float,
+    weights: Array,
+    phase: Array,
+    terms: int,
+    space: tuple[Array, Array, Array, Array],
+    line: int,
+    todo: NDArray[np.int64],
+    sizes: Floats,
+    out: Array,
+) -> None:
+    """Blocks ``todo`` one after another, into ``out``; ``sizes``: the largest element of each one's last term.
+
+    See :func:`solve_blocks`; ``line``: elements to a cache line.
+    """
+    source, values, weight, active = operator
+    columns, ends, all_rows = listed
+    picks, picked, places = wanted
+    memory, long_diagonal, long_mask, ring = space
+    for b in todo:
+        rows = all_rows[ends[b] : ends[b + 1]]
+        first, s = columns[b], columns[b + 1] - columns[b]
+        n = -(-rows.size // line) * line
+        matrix = memory[: n * n].reshape(n, n)
+        diagonal, mask = long_diagonal[: s * n].reshape(s, n), long_mask[: s * n].reshape(s, n)
+        fill_operator(source, values, weight, active, rows, first, scale, shift, matrix, diagonal, mask)
+        local, place = picked[picks[b] : picks[b + 1]], places[picks[b] : picks[b + 1]]
+        everything = local.size == rows.size
+        parts = np.zeros((2, phase.size, s * (n if everything else local.size)), dtype=matrix.dtype)
+        last = _run(matrix, diagonal, mask, ring, weights, local, everything, terms, parts)
+        _scatter(parts, phase, root, rows[local], place, first, s, out)
+        sizes[b] = _largest(last)
+
+
+@numba.njit(cache=True)
+def _largest(values: Array) -> float:
+    """Largest magnitude; infinite when a value is not finite."""
+    found = 0.0
+    for i in range(values.size):
+        size = abs(values[i])
+        if not np.isfinite(size):
+            return np.inf
+        found = max(found, size)
+    return found
+
+
+def solve_blocks(
     slab: Slab,
-    block: Block,
+    parts: Sequence[Block],
+    picked: Picked,
     spectrum: Spectrum,
     coefficients: Series,
     weights: Array,
     *,
-    rows: NDArray[np.int64] | None,
-    kind: np.dtype[Any],
-) -> tuple[Array, float]:
-    """((2, J, s m) sums of even and odd terms of ``rows`` (all when None), largest element of the last term).
+    space: Workspace,
+    todo: NDArray[np.int64],
+    out: Array,
+) -> Floats:
+    """Amplitudes of the blocks ``todo`` into out (J, M, S); returns the largest element of each one's last term.
 
-    weights: ``coefficients.alternating(CHUNK, kind)``.
+    weights: ``coefficients.alternating(CHUNK, kind)``. A largest element beyond the growth that the spectrum allows
+    says that the bounds were too narrow.
     """
-    matrix, diagonal, mask = block_operator(slab, block, spectrum, kind=kind)
-    s, n = diagonal.shape
-    index = np.arange(n) if rows is None else rows
-    parts = np.zeros((2, weights.shape[1], s * index.size), dtype=kind)
-    last = _run(matrix, diagonal, mask, weights, index, coefficients.terms, parts)
-    return parts, float(np.abs(last).max())
+    kind = space.matrix.dtype
+    edges = np.array([0, *(b.columns[-1] + 1 for b in parts)])
+    ends = np.cumsum([0, *(b.rows.size for b in parts)])
+    sizes = np.zeros(len(parts))
+    _solve(
+        operator_arrays(slab),
+        _NO_ROOT if slab.root is None else slab.root,
+        (edges, ends, np.concatenate([b.rows for b in parts])),
+        (picked.ends, picked.local, picked.place),
+        weights.real.dtype.type(2.0 / spectrum.radius),
+        spectrum.shift if kind.kind == "c" else spectrum.centre,
+        weights,
+        coefficients.phase,
+        coefficients.terms,
+        (space.matrix, space.diagonal, space.mask, space.ring),
+        padded(1, kind),
+        todo,
+        sizes,
+        out,
+    )
+    return sizes
 
 
 def with_phase(parts: Array, phase: NDArray[np.complex128], shape: tuple[int, ...]) -> Array:
@@ -162,7 +250,7 @@ def block_derivatives(
     slab: Slab, block: Block, spectrum: Spectrum, du: Array, dd: Floats, *, single: bool
 ) -> tuple[Array, Array]:
     """(∂(2X) of the matrix (P, n, n) transposed, of the diagonal (Q, s, n) masked) for one block."""
-    kind = kind_of(slab, single=single)
+    kind = kind_of(slab.matrix, single=single)
     factor = 2.0 / spectrum.radius
     square = np.ix_(np.arange(du.shape[0]), block.rows, block.rows)
     dmatrix = np.ascontiguousarray(np.swapaxes(factor * du[square], 1, 2).astype(kind))

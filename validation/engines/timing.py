@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from twin.physics.blocks import blocks
 from twin.physics.chebyshev import series
 from twin.physics.derivatives import intensities_with_derivatives
 from twin.physics.electrons import wavenumber_per_angstrom
 from twin.physics.potential import potential_matrix
-from twin.physics.slab import blocks, prepare_slab
+from twin.physics.slab import prepare_slab
 from validation.engines.peers import PEERS, Peer, interpreter
 from validation.engines.problem import ENERGY_KEV, IN2O3, Problem, frame, solve, write_problem
 from validation.rows import Row, at_least

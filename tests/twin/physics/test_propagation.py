@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from scipy.linalg import expm
 
-from twin.physics.chebyshev import hermitian_bounds
+from twin.physics.blocks import blocks
+from twin.physics.bounds import hermitian_bounds
 from twin.physics.propagation import propagate, propagate_slab
-from twin.physics.slab import blocks, prepare_slab
+from twin.physics.slab import prepare_slab
 from twin.physics.two_beam import two_beam_intensity
 
 K = 39.87
