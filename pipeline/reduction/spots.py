@@ -7,36 +7,34 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.reduction.background import direct_beam_radius_px, frame_background, radial_background
+from pipeline.reduction.background import bad_on_frame, direct_beam_radius_px, frame_background, radial_background
 from pipeline.reduction.centre import direct_beam_centre, friedel_centre, smooth_centres
 from pipeline.reduction.errors import ReductionError
 from pipeline.reduction.noise import NoiseModel, estimate_noise
-from pipeline.reduction.peaks import find_peaks, join_peaks
+from pipeline.reduction.peaks import Found, find_peaks, join_found, purest_threshold, select_peaks
+from pipeline.reduction.virtual_spots import WIDTHS, join_windows, virtual_spots
 from pipeline.types import Peaks
 from twin.model.dataset import Dataset
+
+__all__ = ["Survey", "bad_on_frame", "survey"]
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
+FEW_A_FRAME = 6.0  # spots a frame below which sums of frames are searched too
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Survey:
-    """centre_px (frames, 2), whether the direct beam was seen (frames,), radius of its mask, noise, spots."""
+    """centre_px (frames, 2), whether the direct beam was seen (frames,), radius of its mask, noise, spots, and how they
+    were found."""
 
     centre_px: Floats
     beam_seen: Bools
     beam_radius_px: float
     noise: NoiseModel
     peaks: Peaks
-
-
-def bad_on_frame(*, dataset: Dataset, frame: int, centre_px: Floats, beam_radius_px: float) -> Bools:
-    """Bad pixels, pixels at the end of their counter, and the disc of the direct beam; (slow, fast)."""
-    rows, columns = dataset.bad_pixels.shape
-    y = np.arange(rows)[:, None] - centre_px[1]
-    x = np.arange(columns)[None, :] - centre_px[0]
-    full = dataset.counts[frame] >= dataset.microscope.detector.counter_max
-    return np.asarray(dataset.bad_pixels | full | (x**2 + y**2 < beam_radius_px**2))
+    said: str = ""
 
 
 def _beam_centres(dataset: Dataset) -> tuple[Floats, Bools]:
@@ -53,7 +51,7 @@ def _beam_centres(dataset: Dataset) -> tuple[Floats, Bools]:
 
 def _spots(
     *, dataset: Dataset, centre_px: Floats, radius: float, gain: float, threshold: float, frames: NDArray[np.int64]
-) -> Peaks:
+) -> Found:
     lists = []
     for f in frames:
         c = (float(centre_px[f, 0]), float(centre_px[f, 1]))
@@ -64,12 +62,12 @@ def _spots(
                 image=dataset.counts[f], background=model, bad_pixels=bad, frame=int(f), gain=gain, threshold=threshold
             )
         )
-    return join_peaks(lists)
+    return join_found(lists)
 
 
 def _noise(*, dataset: Dataset, centre_px: Floats, radius: float, frames: NDArray[np.int64]) -> NoiseModel:
     first = max(dataset.microscope.detector.counts_per_electron, 1.0)
-    peaks = _spots(dataset=dataset, centre_px=centre_px, radius=radius, gain=first, threshold=4.0, frames=frames)
+    peaks = _spots(dataset=dataset, centre_px=centre_px, radius=radius, gain=first, threshold=4.0, frames=frames).peaks
     models, masks = [], []
     for f in frames:
         c = (float(centre_px[f, 0]), float(centre_px[f, 1]))
@@ -103,18 +101,37 @@ def survey(*, dataset: Dataset, px_per_inverse_angstrom: float, threshold: float
         )
     radius = min(float(np.median(radii)) if radii else 3.0, 0.12 * px_per_inverse_angstrom)
     noise = _noise(dataset=dataset, centre_px=centres, radius=radius, frames=sample)
-    every = np.arange(frames)
-    peaks = _spots(
-        dataset=dataset, centre_px=centres, radius=radius, gain=noise.gain, threshold=threshold, frames=every
-    )
+    peaks, said = _all_spots(dataset=dataset, centre_px=centres, radius=radius, gain=noise.gain, threshold=threshold)
     if len(peaks.frame) < 40:
-        raise ReductionError(
-            f"series '{dataset.name}': {len(peaks.frame)} spots above {threshold:g} sigma on {frames} "
-            f"frames, at least 40 are needed"
-        )
+        raise ReductionError(f"series '{dataset.name}': {said} on {frames} frames, at least 40 are needed")
     if not np.any(seen):
         centres = _friedel_centres(dataset, peaks)
-    return Survey(centre_px=centres, beam_seen=seen, beam_radius_px=radius, noise=noise, peaks=peaks)
+    return Survey(centre_px=centres, beam_seen=seen, beam_radius_px=radius, noise=noise, peaks=peaks, said=said)
+
+
+def _all_spots(
+    *, dataset: Dataset, centre_px: Floats, radius: float, gain: float, threshold: float
+) -> tuple[Peaks, str]:
+    """Spots of single frames and, where those are few, of sums of frames; a sentence that says how they were found."""
+    number = len(dataset.counts)
+    every = np.arange(number)
+    found = _spots(dataset=dataset, centre_px=centre_px, radius=radius, gain=gain, threshold=threshold, frames=every)
+    pixels = float(np.count_nonzero(~dataset.bad_pixels)) * number
+    limit = purest_threshold(z=found.z, pixels=pixels, lowest=threshold)
+    keep = found.z >= limit
+    peaks = select_peaks(found.peaks, keep)
+    if dataset.mode != "continuous" or np.count_nonzero(keep) >= FEW_A_FRAME * number:
+        return peaks, f"{len(peaks.frame)} spots above {limit:.1f} sigma"
+    sums, searched = virtual_spots(
+        dataset=dataset, centre_px=centre_px, beam_radius_px=radius, gain=gain, threshold=threshold
+    )
+    both = join_windows(single=found, sums=sums)
+    limit = purest_threshold(z=both.z, pixels=pixels + searched, lowest=threshold)
+    peaks = select_peaks(both.peaks, both.z >= limit)
+    return peaks, (
+        f"{len(peaks.frame)} spots above {limit:.1f} sigma in three dimensions (single frames, where "
+        f"{np.count_nonzero(keep)} were found, and sums of {' and '.join(map(str, WIDTHS))} frames)"
+    )
 
 
 def _friedel_centres(dataset: Dataset, peaks: Peaks) -> Floats:
