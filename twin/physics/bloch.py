@@ -91,7 +91,7 @@ def bloch_amplitudes(
     def part_of(rows: Ints | slice, columns: Ints | slice) -> Complex:
         ratio, normal_k = _surface(surface_normal, g_lab[rows], all_directions[columns], k)
         return propagate(
-            potential=potential_matrix(table, hkl[rows]),
+            potential=potential_matrix(table, hkl[rows], single=is_single(dtype)),
             excitation_error=s[rows][:, columns],
             wavenumber_per_angstrom=k,
             thickness_angstrom=nodes,

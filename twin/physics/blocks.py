@@ -70,7 +70,8 @@ def blocks(slab: Slab, *, terms: int = 40, width: int = 1, single: bool = False)
         return [Block(columns=np.arange(i, min(i + 64, s)), rows=everything) for i in range(0, s, 64)]
     sizes = _SIZES[: int(np.searchsorted(_SIZES, s)) + 1]
     sizes = sizes[(sizes >= 4) | (s < 8)]
-    costs = _costs(active, sizes, terms, width, _PACKED[kind_of(slab.matrix, single=single).name])
+    kind = kind_of(slab.matrix, single=single)
+    costs = _costs(active, sizes, terms, width, padded(1, kind), _PACKED[kind.name])
     best = int(sizes[int(np.argmin(costs))])
     parts = [np.arange(i, min(i + best, s)) for i in range(0, s, best)]
     return [Block(columns=c, rows=_union(active, int(c[0]), int(c[-1]) + 1)) for c in parts]
@@ -84,13 +85,15 @@ def kind_of(matrix: Array, *, single: bool) -> np.dtype[Any]:
 
 
 @numba.njit(cache=True)
-def _costs(active: NDArray[np.bool_], sizes: NDArray[np.int64], terms: int, width: int, packed: float) -> Floats:
+def _costs(
+    active: NDArray[np.bool_], sizes: NDArray[np.int64], terms: int, width: int, line: int, packed: float
+) -> Floats:
     """Relative time of the frame for each size of its blocks, in multiplications of the best matrix product.
 
     Measured on (s, n) by (n, n) products: they cost like s + 0.5 columns while real and small (1e6 multiplications),
-    else like s + ``packed``, since the matrix is then packed first. Gathering a matrix costs two columns in all of its
-    terms, a block 15 µs. Each derivative brings a matrix of its own, which is fetched again at every step: like 4 more
-    columns.
+    else like s + ``packed``, since the matrix is then packed first. Gathering a matrix is like 30 columns of one term,
+    a block takes 4 µs. ``line``: elements to a cache line. Each derivative brings a matrix of its own, which is fetched
+    again at every step: like 4 more columns.
     """
     n, s = active.shape
     counts = np.zeros((sizes.size, -(-s // sizes.min())), dtype=np.int64)
@@ -106,10 +109,10 @@ def _costs(active: NDArray[np.bool_], sizes: NDArray[np.int64], terms: int, widt
     total = np.zeros(sizes.size)
     for a in range(sizes.size):
         for b in range(-(-s // sizes[a])):
-            square = float(counts[a, b]) ** 2
+            square = float(-(-counts[a, b] // line) * line) ** 2
             wide = float(min(sizes[a], s - b * sizes[a]) * width)
             fetch = 0.5 if packed >= _SMALL and square * wide <= 1e6 else packed
-            total[a] += square * (wide + fetch + 4.0 * (width - 1) + 40.0 / terms) + 1e6 / terms
+            total[a] += square * (wide + fetch + 4.0 * (width - 1) + 30.0 / terms) + 3e5 / terms
     return total
 
 
@@ -226,7 +229,8 @@ def local_rows(block: Block, index: NDArray[np.int64], n: int) -> tuple[NDArray[
 def pick(parts: Sequence[Block], rows: NDArray[np.int64] | None, n: int) -> Picked:
     """Wanted beams ``rows`` (all N when None) of every block."""
     if rows is None:
-        pairs = [(np.arange(b.rows.size), b.rows) for b in parts]
+        count = np.arange(n)
+        pairs = [(count[: b.rows.size], b.rows) for b in parts]
     else:
         pairs = [local_rows(b, rows, n) for b in parts]
     return Picked(

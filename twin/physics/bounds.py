@@ -21,18 +21,25 @@ _SAMPLE_MARGIN = 0.015  # of the width, for the orientations that are not looked
 @numba.njit(cache=True)
 def _ritz(matrix: Array, start: Array, steps: int) -> tuple[float, float, float, float]:
     """(lowest, highest) Ritz value after a few Lanczos steps, and the residual of each."""
-    alpha, t = np.zeros(steps), np.zeros((steps, steps))
-    v, before, last, count = start, np.zeros_like(start), 0.0, 0
+    n = start.size
+    t = np.zeros((steps, steps))
+    v, before, w = start.copy(), np.zeros_like(start), np.zeros_like(start)
+    last, most, count = 0.0, 1e-300, 0
     for j in range(steps):
-        w = np.dot(matrix, v)
-        alpha[j] = np.vdot(v, w).real
-        w = w - alpha[j] * v - last * before
-        last, count = float(np.linalg.norm(w)), j + 1
-        t[j, j] = alpha[j]
-        if j + 1 == steps or last <= 1e-12 * (np.abs(alpha).max() + 1e-300):
+        np.dot(matrix, v, w)
+        alpha = float(np.vdot(v, w).real)
+        square = 0.0
+        for i in range(n):
+            w[i] -= alpha * v[i] + last * before[i]
+            square += abs(w[i]) ** 2
+        last, most, count = np.sqrt(square), max(most, abs(alpha)), j + 1
+        t[j, j] = alpha
+        if j + 1 == steps or last <= 1e-6 * most:
             break
         t[j, j + 1], t[j + 1, j] = last, last
-        before, v = v, w / last
+        for i in range(n):
+            before[i] = v[i]
+            v[i] = w[i] / last
     values, vectors = np.linalg.eigh(t[:count, :count])
     end = vectors[count - 1]
     return values[0], values[-1], abs(last * end[0]), abs(last * end[-1])
@@ -50,7 +57,7 @@ def hermitian_bounds(matrix: Array, *, steps: int = _LANCZOS_STEPS) -> tuple[flo
         return float(values[0]), float(values[-1])
     start = (np.cos(1.0 + 1.7 * np.arange(n)) + 1.0).astype(matrix.dtype)
     low, high, below, above = _ritz(np.ascontiguousarray(matrix), start / np.linalg.norm(start), steps)
-    margin = _RITZ_MARGIN * (high - low)
+    margin = _RITZ_MARGIN * (high - low) + 1e-6 * max(abs(low), abs(high))
     return float(low - below - margin), float(high + above + margin)
 
 
@@ -69,11 +76,12 @@ def frame_spectra(
     orientation were outside.
     """
     samples = np.unique(_extremes(diagonal, np.ones((1, 1), dtype=bool) if active is None else active))
+    kind = np.complex64 if np.iscomplexobj(hermitian) else np.float32
     low, high = np.inf, -np.inf
     for j in samples:
         keep = np.arange(len(hermitian)) if active is None else np.flatnonzero(active[:, j])
         scale = np.ones(keep.size) if weight is None else np.sqrt(weight[keep, j])
-        part = np.empty((keep.size, keep.size), dtype=hermitian.dtype)
+        part = np.empty((keep.size, keep.size), dtype=hermitian.dtype if keep.size <= _SMALL else kind)
         _gather_scaled(hermitian, keep, scale, diagonal[keep, j], part)
         one, two = hermitian_bounds(part)
         low, high = min(low, one), max(high, two)

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import jv
 
 from twin.physics.lattice import Floats
 
@@ -100,7 +100,7 @@ def series(*, spectrum: Spectrum, tau: Floats, tolerance: float, derivative: boo
     growth = spectrum.growth
     size = int(1.1 * most * growth + 12.0 * (most + 1.0) ** (1.0 / 3.0) + 40)
     k = np.arange(size + 2)
-    bessel = jv(k[:, None], x[None, :])
+    bessel = bessel_j(x, size + 2)
     tail = np.cumsum((2.0 * np.abs(bessel).max(axis=1) * growth**k)[::-1])[::-1]
     terms = min(int(np.searchsorted(-tail, -tolerance)) + 1, size)
     factor = np.where(k == 0, 1.0, 2.0)[:terms, None]
@@ -111,6 +111,38 @@ def series(*, spectrum: Spectrum, tau: Floats, tolerance: float, derivative: boo
         slope[1:] = 0.5 * (bessel[:-2] - bessel[2:])
         values = spectrum.radius * slope[:terms]
     return Series(phase=np.exp(1j * spectrum.shift * np.asarray(tau)), real=factor * values)
+
+
+@numba.njit(cache=True)
+def bessel_j(x: Floats, count: int) -> Floats:
+    """J_0 … J_{count−1} at x (J,); (count, J).
+
+    Miller's backward recurrence J_{k−1} = (2k/x) J_k − J_{k+1}, normalised by J_0 + 2 Σ J_2m = 1
+    (Abramowitz & Stegun (1964) 9.12).
+    """
+    out = np.zeros((count, x.size))
+    for j in range(x.size):
+        y = abs(x[j])
+        if y < 1e-8:  # J_1 = x/2 to rounding
+            out[0, j] = 1.0
+            if count > 1:
+                out[1, j] = 0.5 * x[j]
+            continue
+        start = max(count, int(y)) + 20 + int(12.0 * y ** (1.0 / 3.0))
+        above, here, total = 0.0, 1e-300, 0.0
+        for k in range(start + start % 2, 0, -1):
+            above, here = here, 2.0 * k / y * here - above  # order k − 1
+            if k <= count:
+                out[k - 1, j] = here
+            if k % 2 == 1:
+                total += here if k == 1 else 2.0 * here
+            if abs(here) > 1e200:
+                above, here, total = above * 1e-200, here * 1e-200, total * 1e-200
+                out[k - 1 :, j] *= 1e-200
+        out[:, j] /= total
+        if x[j] < 0.0:
+            out[1::2, j] *= -1.0
+    return out
 
 
 class Trials(Generic[T]):

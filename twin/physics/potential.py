@@ -67,10 +67,11 @@ def potential_table(
     )
 
 
-def potential_matrix(table: PotentialTable, hkl: ArrayLike) -> NDArray[Any]:
-    """(N, N) matrix U_{g−h} of the beams hkl (N, 3); differences beyond 2 g_max are zero."""
+def potential_matrix(table: PotentialTable, hkl: ArrayLike, *, single: bool = False) -> NDArray[Any]:
+    """(N, N) matrix U_{g−h} of the beams hkl (N, 3); differences beyond 2 g_max are 0. ``single``: 32 bit if real."""
     h: Ints = np.ascontiguousarray(hkl, dtype=np.int64).reshape(-1, 3)
-    out = np.zeros((len(h), len(h)), dtype=table.values.dtype)
+    kind = np.float32 if single and not np.iscomplexobj(table.values) else table.values.dtype
+    out = np.zeros((len(h), len(h)), dtype=kind)
     shape = table.values.shape
     stride = np.array([shape[1] * shape[2], shape[2], 1], dtype=np.int64)
     limits = np.array(table.limits, dtype=np.int64)

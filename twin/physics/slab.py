@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numba
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -49,20 +50,24 @@ def prepare_slab(
 ) -> Slab:
     """Build the operator. See :func:`twin.physics.propagation.propagate` for the arguments."""
     u = np.asarray(potential)
-    u = u.astype(np.complex128 if np.iscomplexobj(u) else np.float64, copy=False)
+    if u.dtype != np.float32:
+        u = u.astype(np.complex128 if np.iscomplexobj(u) else np.float64, copy=False)
     s = np.atleast_2d(np.asarray(excitation_error, dtype=np.float64))
     n = u.shape[0]
     if u.shape != (n, n) or s.shape[0] != n:
         raise ValueError(f"potential {u.shape} must be square and match the rows of excitation_error {s.shape}")
     if not np.isfinite(u.sum() + s.sum()):
         raise ValueError("potential and excitation_error must be finite")
-    if not np.iscomplexobj(u) and not np.allclose(u[0], u[:, 0], rtol=1e-6, atol=1e-5 * np.abs(u[0]).max()):
+    if not np.iscomplexobj(u) and np.abs(u[0] - u[:, 0]).max() > 1e-5 * np.abs(u[0]).max():
         raise ValueError("a real potential must be symmetric: U_{g-h} = U_{h-g}")
-    weight, root, mean = _surface(normal_cosine_ratio, normal_wavenumber_per_angstrom, s.shape, wavenumber_per_angstrom)
     u, hermitian, absorption = _split(u)
-    diagonal = 2.0 * wavenumber_per_angstrom * s
+    k_n = np.asarray(
+        wavenumber_per_angstrom if normal_wavenumber_per_angstrom is None else normal_wavenumber_per_angstrom,
+        dtype=np.float64,
+    ).ravel()
+    mean = float(k_n.mean())
+    weight, root, diagonal = _surface(normal_cosine_ratio, mean / k_n, 2.0 * wavenumber_per_angstrom, s)
     if weight is not None:
-        diagonal = diagonal * weight
         most = float(weight.max())
         absorption = (min(absorption[0], most * absorption[0]), max(absorption[1], most * absorption[1]))
     mask = None if active is None else _with_direct_beam(np.asarray(active, dtype=bool))
@@ -81,20 +86,36 @@ def prepare_slab(
 
 
 def _surface(
-    ratio: ArrayLike | None, normal: ArrayLike | None, shape: tuple[int, int], wavenumber: float
-) -> tuple[Floats | None, Floats | None, float]:
-    """(W (N, S), M (N, S), mean K_n); None, None, K without a tilted surface."""
-    k_n = np.asarray(wavenumber if normal is None else normal, dtype=np.float64).reshape(1, -1)
-    mean = float(k_n.mean())
-    if ratio is None and (k_n.size == 1 or np.ptp(k_n) == 0.0):
-        return None, None, mean
-    values = np.zeros((shape[0], 1)) if ratio is None else np.asarray(ratio, dtype=np.float64)
+    ratio: ArrayLike | None, share: Floats, two_k: float, excitation_error: Floats
+) -> tuple[Floats | None, Floats | None, Floats]:
+    """(W, M, D), all (N, S); W and M are None without a tilted surface. share: K̄_n/K_n, (S,) or (1,)."""
+    if ratio is None and np.all(share == 1.0):
+        return None, None, two_k * excitation_error
+    shape = excitation_error.shape
+    values = np.zeros((1, 1)) if ratio is None else np.asarray(ratio, dtype=np.float64)
     values = values[:, None] if values.ndim == 1 else values
-    if np.any(values <= -1.0):
+    full = np.ascontiguousarray(values if values.shape == shape else np.broadcast_to(values, shape))
+    shares = np.ascontiguousarray(np.broadcast_to(share, shape[1:]))
+    weight, root, diagonal = np.empty(shape), np.empty(shape), np.empty(shape)
+    if not _fill_surface(full, shares, two_k, np.ascontiguousarray(excitation_error), weight, root, diagonal):
         raise ValueError("normal_cosine_ratio must exceed -1: a beam would leave through the entrance face")
-    root = np.empty(shape)
-    root[:] = 1.0 / np.sqrt(1.0 + values)
-    return root**2 * (mean / k_n), root, mean
+    return weight, root, diagonal
+
+
+@numba.njit(cache=True)
+def _fill_surface(
+    ratio: Floats, share: Floats, two_k: float, excitation_error: Floats, weight: Floats, root: Floats, diagonal: Floats
+) -> bool:
+    """W = share / (1 + g_n/K_n), M = (1 + g_n/K_n)^(−1/2), D = 2K s W; whether every ratio exceeds −1."""
+    least = 1.0
+    for i in range(ratio.shape[0]):
+        for j in range(ratio.shape[1]):
+            factor = 1.0 + ratio[i, j]
+            least = min(least, factor)
+            root[i, j] = 1.0 / np.sqrt(abs(factor))
+            weight[i, j] = share[j] / factor
+            diagonal[i, j] = two_k * excitation_error[i, j] * weight[i, j]
+    return least > 0.0
 
 
 def _split(u: Array) -> tuple[Array, Array, tuple[float, float]]:

@@ -7,9 +7,11 @@ import dataclasses
 import numpy as np
 import pytest
 from scipy.linalg import expm
+from scipy.special import jv
 
 from twin.physics.blocks import blocks
 from twin.physics.bounds import hermitian_bounds
+from twin.physics.chebyshev import bessel_j
 from twin.physics.propagation import propagate, propagate_slab
 from twin.physics.slab import prepare_slab
 from twin.physics.two_beam import two_beam_intensity
@@ -208,3 +210,23 @@ def test_a_real_potential_that_is_not_symmetric_is_refused() -> None:
             wavenumber_per_angstrom=K,
             thickness_angstrom=[1.0],
         )
+
+
+def test_bessel_functions_are_those_of_scipy() -> None:
+    x = np.array([0.0, 1e-9, -0.3, 1.0, 14.0, -200.0, 3000.0])
+    for count in (2, 30, 3100):
+        np.testing.assert_allclose(bessel_j(x, count), jv(np.arange(count)[:, None], x), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_bounds_hold_for_the_orientations_that_were_not_looked_at(seed: int) -> None:
+    u, s = random_case("real", n=150, orientations=24, seed=seed)
+    ratio = np.random.default_rng(seed).uniform(-0.05, 0.05, size=s.shape)
+    slab = prepare_slab(potential=u, excitation_error=s, wavenumber_per_angstrom=K, normal_cosine_ratio=ratio)
+    first = slab.spectra[0]
+    for i in range(s.shape[1]):
+        root = 1.0 / np.sqrt(1.0 + ratio[:, i])
+        values = np.linalg.eigvalsh((u + np.diag(2 * K * s[:, i])) * np.outer(root, root))
+        assert first.centre - first.radius <= values[0]
+        assert values[-1] <= first.centre + first.radius
+    assert first.radius < 1.15 * 0.5 * np.ptp(values)
