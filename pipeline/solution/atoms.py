@@ -7,59 +7,23 @@ decide where not.
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from pipeline.solution.composition import Scatterers, least_distance_angstrom
-from pipeline.solution.flipping import Complexes, Grid, density
-from pipeline.solution.model import Atoms, Design, r_factor, refine, site_factors, structure_factors_of
+from pipeline.solution.composition import least_distance_angstrom
+from pipeline.solution.elements import finish, mixture
+from pipeline.solution.flipping import Complexes, density
+from pipeline.solution.model import Atoms, Fit, refine
 from pipeline.solution.peaks import PeakList, distances, find_peaks, orbit_of
-from twin.physics.lattice import Floats, Ints
+from pipeline.solution.workspace import Model, Workspace, difference, model_map, unexplained
+from twin.physics.lattice import Floats
 from twin.physics.symmetry import Operations, operations
 
 START_U_ANGSTROM2 = 0.006
 MOST_PEAKS, SEARCH_BUDGET = 16, 4000
 CHOICES, CHOICES_LAST = 2, 4
 ENOUGH_R = 0.10
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Workspace:
-    """Everything that a search for atoms in one setting needs.
-
-    half: tables for the half-sphere of the density; unique: tables for one reflection of each Laue class, with f_obs.
-    phased (n,): F_obs with phases; grid: for difference maps; basis: primitive vectors in conventional coordinates.
-    """
-
-    hall: str
-    direct: Floats
-    basis: Floats
-    grid: Grid
-    half: Design
-    unique: Design
-    f_obs: Floats
-    half_f_obs: Floats
-    measured: NDArray[np.bool_]
-    kinds: tuple[Scatterers, ...]
-    elements: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Model:
-    """A complete model: atoms, R on |F| after a short refinement, the unexplained part of the phased map."""
-
-    atoms: Atoms
-    r: float
-    residual: float
-    formula_units: int
-    runner_up_r: float = 1.0  # R of the second best way to give the positions their elements
-
-    @property
-    def figure(self) -> float:
-        """Lower is better. R alone does not know an origin that the map does not have, nor a homometric model."""
-        return self.r + 0.5 * self.residual
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -140,30 +104,13 @@ def least_distances_kept(space: Workspace, atoms: Atoms) -> bool:
     return True
 
 
-def _mixture(kind: Scatterers, elements: tuple[str, ...]) -> Floats:
-    row = np.zeros(len(elements))
-    for element, count in zip(kind.elements, kind.counts, strict=True):
-        row[elements.index(element)] = count / kind.total
-    return row
-
-
 def _atoms(partial: Partial, space: Workspace) -> Atoms:
     return Atoms(
         fract=np.array(partial.fract).reshape(-1, 3), multiplicity=np.array(partial.multiplicity, dtype=np.int64),
         kind=np.array(partial.kind, dtype=np.int64), elements=space.elements,
-        occupancy=np.array([_mixture(space.kinds[k], space.elements) for k in partial.kind]),
+        occupancy=np.array([mixture(space.kinds[k], space.elements) for k in partial.kind]),
         u_iso_angstrom2=np.full(len(space.kinds), START_U_ANGSTROM2),
     )  # fmt: skip
-
-
-def _difference(space: Workspace, phased: Complexes, atoms: Atoms | None) -> Complexes:
-    """Map coefficients F_obs e^{iφ} − k F_model with the scale k of the least squares."""
-    if atoms is None:
-        return phased
-    model = structure_factors_of(space.half, atoms)
-    use = space.measured
-    overlap = float(np.real(np.vdot(model[use], phased[use]))) / max(float(np.vdot(model[use], model[use]).real), 1e-30)
-    return np.asarray(np.where(use, phased - max(overlap, 0.0) * model, 0.0))
 
 
 def _kept(atoms: Atoms | None, ops: Operations) -> Partial:
@@ -183,16 +130,19 @@ def place_atoms(space: Workspace, phased: Complexes, *, formula_units: int, kept
     ops = operations(space.hall)
     held = _kept(kept, ops)
     partials = [held]
-    for k, scatterers in enumerate(space.kinds):
-        need = round(scatterers.total * formula_units)
-        need -= sum(m for m, kind in zip(held.multiplicity, held.kind, strict=True) if kind == k)
+    needs = [
+        round(scatterers.total * formula_units)
+        - sum(m for m, kind in zip(held.multiplicity, held.kind, strict=True) if kind == k)
+        for k, scatterers in enumerate(space.kinds)
+    ]
+    for k, need in enumerate(needs):
         if need <= 0:
             continue
-        last = k == len(space.kinds) - 1
+        last = k == max(i for i, missing in enumerate(needs) if missing > 0)
         grown: list[Partial] = []
         for partial in partials:
             current = _atoms(partial, space) if partial.fract else None
-            rho = density(space.grid, _difference(space, phased, current))
+            rho = density(space.grid, difference(space, phased, current))
             wanted = min(60, 12 + 3 * (need // max(1, len(ops)) + 1))
             peaks = find_peaks(rho, basis=space.basis, ops=ops, direct=space.direct, wanted=wanted)
             for chosen in _fillings(peaks, need=need, kind=k, space=space, placed=partial, ops=ops,
@@ -202,31 +152,10 @@ def place_atoms(space: Workspace, phased: Complexes, *, formula_units: int, kept
     return [_atoms(p, space) for p in partials]
 
 
-def unexplained(space: Workspace, phased: Complexes, atoms: Atoms) -> float:
-    """Σ|F_o e^{iφ} − k F_c|² / Σ|F_o|² over measured reflections of the map that gave the atoms."""
-    left = _difference(space, phased, atoms)[space.measured]
-    total = float(np.vdot(phased[space.measured], phased[space.measured]).real)
-    return float(np.vdot(left, left).real) / max(total, 1e-30)
-
-
-def ordered_choices(atoms: Atoms, space: Workspace, formula_units: int) -> list[Floats]:
-    """Occupancy tables to compare: every class mixed, then every way to give its positions one element each."""
-    choices = [atoms.occupancy]
-    for k, scatterers in enumerate(space.kinds):
-        sites = np.flatnonzero(atoms.kind == k)
-        if len(scatterers.elements) < 2 or len(sites) < 2 or len(sites) > 8:
-            continue
-        targets = [round(c * formula_units) for c in scatterers.counts]
-        for labels in itertools.product(range(len(targets)), repeat=len(sites)):
-            counts = [int(atoms.multiplicity[sites[np.array(labels) == e]].sum()) for e in range(len(targets))]
-            if counts != targets:
-                continue
-            table = atoms.occupancy.copy()
-            for site, e in zip(sites, labels, strict=True):
-                table[site] = 0.0
-                table[site, space.elements.index(scatterers.elements[e])] = 1.0
-            choices.append(table)
-    return choices
+def ranked_fits(space: Workspace, phased: Complexes, trials: list[Atoms]) -> list[Fit]:
+    """Trials after a short refinement, those that explain amplitudes and map best first."""
+    fits = [refine(space.unique, atoms, f_obs=space.f_obs, direct=space.direct, cycles=6) for atoms in trials]
+    return sorted(fits, key=lambda fit: fit.r + 0.5 * unexplained(space, phased, fit.atoms))
 
 
 def build_model(space: Workspace, phased: Complexes, *, formula_units: int) -> Model | None:
@@ -235,50 +164,12 @@ def build_model(space: Workspace, phased: Complexes, *, formula_units: int) -> M
     current = phased
     for turn in range(3):
         before = 1.0 if best is None else best.r
-        trials = [
-            refine(space.unique, atoms, f_obs=space.f_obs, direct=space.direct, cycles=6)
-            for atoms in place_atoms(space, current, formula_units=formula_units)
-        ]
-        ranked = sorted(trials, key=lambda t: t[1] + 0.5 * unexplained(space, phased, t[0]))
-        for atoms, _ in ranked[:2]:
-            model = finish(space, phased, atoms, formula_units)
+        ranked = ranked_fits(space, phased, place_atoms(space, current, formula_units=formula_units))
+        for fit in ranked[:2]:
+            model = finish(space, phased, fit.atoms, formula_units)
             if best is None or model.figure < best.figure:
                 best = model
         if best is None or best.r < ENOUGH_R or (turn and best.r > 0.98 * before):
             break
-        current = _model_map(space, best.atoms, strong_only=turn == 0 and len(space.kinds) > 1)
+        current = model_map(space, best.atoms, strong_only=turn == 0 and len(space.kinds) > 1)
     return best
-
-
-def _model_map(space: Workspace, atoms: Atoms, *, strong_only: bool) -> Complexes:
-    """Map coefficients (2F_o − kF_c) with the model's phases, or F_o with the phases of its strongest class."""
-    if strong_only:
-        own = atoms.kind == 0
-        calculated = site_factors(space.half, atoms)[0][own].sum(axis=0)
-        amplitude = space.half_f_obs
-    else:
-        calculated = structure_factors_of(space.half, atoms)
-        _, scale = r_factor(space.half_f_obs[space.measured], np.abs(calculated)[space.measured])
-        amplitude = np.maximum(2.0 * space.half_f_obs - scale * np.abs(calculated), 0.0)
-    size = np.abs(calculated)
-    return np.asarray(np.where(space.measured, amplitude * calculated / np.maximum(size, 1e-12), 0.0))
-
-
-def finish(space: Workspace, phased: Complexes, atoms: Atoms, formula_units: int) -> Model:
-    """The best choice of elements, refined."""
-    found: list[tuple[float, Atoms]] = []
-    for table in ordered_choices(atoms, space, formula_units)[:40]:
-        refined, r = refine(space.unique, replace(atoms, occupancy=table), f_obs=space.f_obs, direct=space.direct)
-        found.append((r, refined))
-    ranked = sorted(found, key=lambda item: item[0])
-    r, refined = ranked[0]
-    ordered = bool(np.all((refined.occupancy == 0.0) | (refined.occupancy == 1.0)))
-    return Model(atoms=refined, r=r, residual=unexplained(space, phased, refined), formula_units=formula_units,
-                 runner_up_r=ranked[1][0] if ordered and len(ranked) > 1 else 1.0)  # fmt: skip
-
-
-def unique_rows(number: Ints, measured: NDArray[np.bool_]) -> Ints:
-    """Index of one measured reflection of each class of equivalents."""
-    rows = np.flatnonzero(measured)
-    _, first = np.unique(number[rows], return_index=True)
-    return np.asarray(rows[first], dtype=np.int64)

@@ -13,8 +13,12 @@ from twin.physics.structure_factors import electron_factor
 ANIONS = frozenset({"N", "O", "F", "S", "Cl", "Se", "Br", "Te", "I"})
 MOLECULAR = frozenset({"C", "N", "O", "F"})
 COVALENT = frozenset({"B", "C", "N", "P"})
-TYPICAL_VOLUME_ANGSTROM3 = 12.5  # per atom other than hydrogen; oxides 9-13, molecular crystals up to 20
-VOLUME_RANGE_ANGSTROM3 = (7.0, 26.0)
+TYPICAL_VOLUME_ANGSTROM3 = 12.5  # per atom other than hydrogen; oxides 9-13
+VOLUME_RANGE = (0.56, 2.1)  # of the typical volume
+MOLECULAR_VOLUME_ANGSTROM3 = {  # Hofmann, Acta Cryst. B58 (2002) 489
+    "H": 5.08, "D": 5.08, "C": 13.87, "N": 11.8, "O": 11.39, "F": 11.17, "P": 29.5, "S": 25.2, "Cl": 25.8,
+}  # fmt: skip
+MOLECULAR_RANGE = (0.75, 1.3)
 SIMILAR_FACTOR = 2.5  # cations within this ratio of scattering power may share or swap positions
 
 
@@ -78,14 +82,23 @@ def classes(formula: dict[str, float]) -> tuple[Scatterers, ...]:
     )
 
 
+def is_molecular(formula: dict[str, float]) -> bool:
+    """A compound of carbon and elements that bind it covalently."""
+    return "C" in formula and set(formula) <= set(MOLECULAR_VOLUME_ANGSTROM3)
+
+
 def formula_units(formula: dict[str, float], *, volume_angstrom3: float, given_angstrom3: float | None) -> list[int]:
     """Numbers of formula units that the cell's volume allows, the most plausible first."""
-    atoms = sum(count for element, count in formula.items() if element not in ("H", "D"))
     if given_angstrom3 is not None:
         return [max(1, round(volume_angstrom3 / given_angstrom3))]
-    low, high = (volume_angstrom3 / (atoms * v) for v in reversed(VOLUME_RANGE_ANGSTROM3))
-    numbers = [z for z in range(1, int(np.floor(high)) + 1) if z >= low]
-    ideal = volume_angstrom3 / (atoms * TYPICAL_VOLUME_ANGSTROM3)
+    if is_molecular(formula):
+        unit = sum(count * MOLECULAR_VOLUME_ANGSTROM3[element] for element, count in formula.items())
+        limits = MOLECULAR_RANGE
+    else:
+        unit = TYPICAL_VOLUME_ANGSTROM3 * sum(count for element, count in formula.items() if element not in ("H", "D"))
+        limits = VOLUME_RANGE
+    ideal = volume_angstrom3 / unit
+    numbers = [z for z in range(1, int(ideal / limits[0]) + 1) if z * limits[1] >= ideal]
     return sorted(numbers or [max(1, round(ideal))], key=lambda z: abs(np.log(z / ideal)))
 
 

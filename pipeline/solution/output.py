@@ -7,9 +7,9 @@ from typing import Any
 import gemmi
 import numpy as np
 
-from pipeline.solution.atoms import Model
 from pipeline.solution.flipping import density, make_grid
 from pipeline.solution.spots import CENTRINGS, Spots
+from pipeline.solution.workspace import Model
 from twin.model.crystal import Cell, Crystal, Site
 from twin.physics.lattice import Floats
 from twin.physics.structure_factors import structure_factors

@@ -10,22 +10,16 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
-from pipeline.solution.atoms import (
-    START_U_ANGSTROM2,
-    Model,
-    Workspace,
-    finish,
-    least_distances_kept,
-    ordered_choices,
-    place_atoms,
-    unexplained,
-)
+from pipeline.solution.atoms import START_U_ANGSTROM2, least_distances_kept, place_atoms, ranked_fits
+from pipeline.solution.elements import element_choices, finish
+from pipeline.solution.fingerprint import same_structure
 from pipeline.solution.flipping import Complexes, density
-from pipeline.solution.model import Atoms, free_directions, refine, structure_factors_of
+from pipeline.solution.likelihood import DECISIVE, preference
+from pipeline.solution.model import Atoms, free_directions, refine, scaled, structure_factors_of
 from pipeline.solution.peaks import distances, orbit_of
+from pipeline.solution.workspace import Model, Workspace, phased_by
 from twin.physics.lattice import Floats, Ints
 from twin.physics.symmetry import operations
 
@@ -35,8 +29,8 @@ REFOUND_ANGSTROM = 0.35
 SHAKES, SHAKE_ANGSTROM = 24, 0.6
 SHAKEN_R = 0.08  # models with a lower R are not shaken
 CLEARLY_BETTER = 0.85
-POWERS = np.linspace(1.0, 0.4, 13)
 BETTER = 0.98  # a model must be better by this factor to replace another
+ALTERNATIVES = 2  # other places of omitted atoms that are looked at further
 WORTH_FINISHING = 0.03  # R of a trial above the model's by more than this is not looked at further
 
 
@@ -45,11 +39,13 @@ class Omission:
     """Outcome of leaving every atom out once: the best model met, and the share of atoms that came back.
 
     recovered: Σ multiplicity of omitted atoms found within 0.35 Å of where they were / Σ multiplicity omitted.
+    undecided: elements that the data would as well have elsewhere. phased: the map that the model is judged by.
     """
 
     model: Model
     recovered: float
-    phased: Complexes  # the map that the model is judged by
+    undecided: tuple[str, ...]
+    phased: Complexes
 
 
 def omission_groups(atoms: Atoms, generator: np.random.Generator) -> list[Ints]:
@@ -71,11 +67,6 @@ def subset(atoms: Atoms, rows: Ints) -> Atoms:
                    occupancy=atoms.occupancy[rows])  # fmt: skip
 
 
-def _phased_by(space: Workspace, atoms: Atoms) -> Complexes:
-    f = structure_factors_of(space.half, atoms)
-    return np.asarray(np.where(space.measured, space.half_f_obs * f / np.maximum(np.abs(f), 1e-12), 0.0))
-
-
 def _refound(space: Workspace, before: Atoms, after: Atoms, rows: Ints) -> int:
     """Multiplicity of the sites ``rows`` of ``before`` that ``after`` has too, with the same class."""
     ops = operations(space.hall)
@@ -94,30 +85,47 @@ def omit_and_return(
     """Leave out groups of atoms in turn and place them again; begin anew with every model that is better."""
     best, phased = shake(space, phased, model, generator=generator)
     recovered = 0.0
+    undecided: list[str] = []
     for _ in range(turns):
-        start = best
+        start, undecided = best, []
         omitted = back = 0
         for rows in omission_groups(start.atoms, generator):
-            kept = subset(start.atoms, np.setdiff1d(np.arange(len(start.atoms.kind)), rows))
-            trials = [
-                refine(space.unique, atoms, f_obs=space.f_obs, direct=space.direct, cycles=6)
-                for atoms in place_atoms(space, _phased_by(space, kept), formula_units=start.formula_units, kept=kept)
-            ]
-            weight = int(start.atoms.multiplicity[rows].sum())
-            omitted += weight
-            if not trials:
-                continue
-            top, r = min(trials, key=lambda t: t[1] + 0.5 * unexplained(space, phased, t[0]))
-            back += max(_refound(space, start.atoms, atoms, rows) for atoms in (trials[0][0], top))
-            if _refound(space, start.atoms, top, rows) == weight or r > start.r + WORTH_FINISHING:
-                continue
-            found = finish(space, phased, top, start.formula_units)
-            if found.figure < BETTER * best.figure:
-                best = found
+            returned, others = _placed_again(space, phased, start, rows)
+            omitted += int(start.atoms.multiplicity[rows].sum())
+            back += returned
+            for other in others:
+                if other.figure < BETTER * best.figure or preference(other.explanation, best.explanation) > DECISIVE:
+                    best = other
+                elif preference(start.explanation, other.explanation) < DECISIVE:
+                    undecided += _names(start.atoms, rows)
         recovered = back / omitted if omitted else 1.0
         if best is start:
             break
-    return Omission(model=best, recovered=recovered, phased=phased)
+    return Omission(model=best, recovered=recovered, undecided=tuple(dict.fromkeys(undecided)), phased=phased)
+
+
+def _placed_again(space: Workspace, phased: Complexes, start: Model, rows: Ints) -> tuple[int, list[Model]]:
+    """Multiplicity of the omitted sites that came back, and worthwhile models that have them elsewhere."""
+    kept = subset(start.atoms, np.setdiff1d(np.arange(len(start.atoms.kind)), rows))
+    trials = place_atoms(space, phased_by(space, kept), formula_units=start.formula_units, kept=kept)
+    if not trials:
+        return 0, []
+    fits = ranked_fits(space, phased, trials)
+    weight = int(start.atoms.multiplicity[rows].sum())
+    returned = max(_refound(space, start.atoms, atoms, rows) for atoms in (trials[0], fits[0].atoms))
+    others = []
+    for fit in fits[:ALTERNATIVES]:
+        if fit.r > start.r + WORTH_FINISHING or _refound(space, start.atoms, fit.atoms, rows) == weight:
+            continue
+        other = finish(space, phased, fit.atoms, start.formula_units)
+        if not same_structure(start.atoms, other.atoms, hall=space.hall, direct=space.direct):
+            others.append(other)
+    return returned, others
+
+
+def _names(atoms: Atoms, rows: Ints) -> list[str]:
+    present = atoms.occupancy[rows].sum(axis=0) > 0
+    return [e for e, here in zip(atoms.elements, present, strict=True) if here]
 
 
 def shake(
@@ -134,7 +142,7 @@ def shake(
     count = len(start.kind)
     inverse = np.linalg.inv(space.direct)
     free = [free_directions(x, space.hall, space.direct) for x in start.fract]
-    tables = [start.occupancy, *ordered_choices(start, space, model.formula_units)[:8]]
+    tables = [start.occupancy, *element_choices(start, space, model.formula_units)[:8]]
     best, r_best = start, model.r
     for _ in range(SHAKES):
         chosen = generator.random(count) < min(0.6, 3.0 / count)
@@ -143,38 +151,26 @@ def shake(
         moved = replace(start, fract=start.fract + moves * chosen[:, None],
                         occupancy=tables[int(generator.integers(len(tables)))],
                         u_iso_angstrom2=np.full_like(start.u_iso_angstrom2, START_U_ANGSTROM2))  # fmt: skip
-        atoms, r = refine(space.unique, moved, f_obs=space.f_obs, direct=space.direct, cycles=15)
-        if r < r_best and least_distances_kept(space, atoms):
-            best, r_best = atoms, r
+        fit = refine(space.unique, moved, f_obs=space.f_obs, direct=space.direct, cycles=15)
+        if fit.r < r_best and least_distances_kept(space, fit.atoms):
+            best, r_best = fit.atoms, fit.r
     if best is start or r_best > CLEARLY_BETTER * model.r:
         return model, phased
-    phases = _phased_by(space, best)
-    return replace(model, atoms=best, r=r_best, residual=unexplained(space, phases, best)), phases
+    phases = phased_by(space, best)
+    return finish(space, phases, best, model.formula_units), phases
 
 
 def difference_peak(space: Workspace, atoms: Atoms) -> float:
-    """Highest peak of the difference map F_o − kF_c^p (model's phases) over the lowest atom of the map kF_c^p.
+    """Highest peak of the difference map F_o − k|F_c|^p (model's phases) over the lowest atom of the map k|F_c|^p.
 
     Errors of the data spread over the whole cell; an atom in a wrong place leaves a peak of an atom's height.
     """
     f = structure_factors_of(space.half, atoms)
-    size = np.maximum(np.abs(f), 1e-12)
-    expected = compressed(space.half_f_obs, size, space.measured)
-    rest = np.where(space.measured, (space.half_f_obs - expected) / size, 0.0) * f
-    model = density(space.grid, np.where(space.measured, expected / size, 0.0) * f)
+    size, use = np.maximum(np.abs(f), 1e-12), space.measured
+    expected = np.zeros(len(f))
+    expected[use] = scaled(space.half_f_obs[use], size[use], atoms.power)
+    rest = np.where(use, (space.half_f_obs - expected) / size, 0.0) * f
+    model = density(space.grid, expected / size * f)
     at = (np.linalg.solve(space.basis, atoms.fract.T) % 1.0) * np.array(model.shape)[:, None]
     lowest = float(map_coordinates(model, at, order=1, mode="grid-wrap").min())
     return float(density(space.grid, rest).max()) / max(lowest, 1e-3 * float(model.max()))
-
-
-def compressed(f_obs: Floats, f_calc: Floats, measured: NDArray[np.bool_]) -> Floats:
-    """k |F_c|^p with the p of least squares, 0.4 to 1: strong reflections that multiple scattering has compressed."""
-    o, c = f_obs[measured], f_calc[measured]
-    best, result = np.inf, f_calc
-    for p in POWERS:
-        size = c**p
-        scale = float(o @ size) / max(float(size @ size), 1e-30)
-        error = float(np.sum((o - scale * size) ** 2))
-        if error < best:
-            best, result = error, scale * f_calc**p
-    return np.asarray(result)

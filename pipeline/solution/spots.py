@@ -37,7 +37,8 @@ class Spots:
 
     hkl (n, 3); g (n,) Å⁻¹; intensity (n,), zero where not measured; e (n,) normalised amplitudes; measured (n,).
     unique (n,): the Laue class's equivalents share a number. centring: lattice type found from the absences.
-    exponent: measured intensities were raised to it (1: as they are), see :func:`stretching_exponent`.
+    raw (n,): intensities as measured. exponent: ``intensity`` and ``e`` come from raw intensities raised to it, see
+    :func:`stretching_exponent`: good enough for phases, not the truth about the data.
     """
 
     cell: Cell
@@ -50,6 +51,7 @@ class Spots:
     unique: Ints
     centring: str
     g_max_per_angstrom: float
+    raw: Floats
     exponent: float = 1.0
 
 
@@ -167,10 +169,10 @@ def prepare(*, merged: MergedReflections, cell: Cell, g_max_per_angstrom: float 
     allowed = centring_allows(sphere, centring)
     use = measured & allowed
     exponent = stretching_exponent(intensity[use] / _shell_means(g[use], intensity[use], g[use]))
-    intensity = intensity**exponent
+    raw, intensity = intensity, intensity**exponent
     e = np.sqrt(np.where(use, intensity / _shell_means(g[use], intensity[use], g), 0.0))
     return Spots(
         cell=cell, laue=merged.hall, hkl=sphere[allowed], g=g[allowed], intensity=intensity[allowed],
         e=np.minimum(e[allowed], 5.0), measured=measured[allowed], unique=unique[allowed], centring=centring,
-        g_max_per_angstrom=float(limit), exponent=exponent,
+        g_max_per_angstrom=float(limit), raw=raw[allowed], exponent=exponent,
     )  # fmt: skip

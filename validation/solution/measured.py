@@ -18,6 +18,8 @@ from twin.model.crystal import Cell, Crystal, Site
 from twin.physics.symmetry import asymmetric_hkl
 from validation.compare import Comparison, compare_structures
 
+RELATIVE_ERROR = 0.1  # of an intensity, as in the merging of the reduction
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
@@ -72,19 +74,26 @@ def conforming_cell(cell: Cell, laue: str) -> Cell:
 
 
 def averaged(pets: PetsFile, *, laue: str, g_max_per_angstrom: float) -> MergedReflections:
-    """Mean intensity of each reflection of the Laue class over all frames."""
+    """Each reflection of the Laue class averaged over all frames with the weights 1 / (σ² + (0.1 I)²).
+
+    The second term keeps the strong reflections, whose scatter is multiple scattering, from counting as exact.
+    """
     length = np.linalg.norm(pets.hkl @ pets.ub.T, axis=1)
     use = (length > 0) & (length <= g_max_per_angstrom)
     hkl, number, count = np.unique(
         asymmetric_hkl(pets.hkl[use], laue), axis=0, return_inverse=True, return_counts=True
     )  # fmt: skip
-    total = np.bincount(number, weights=pets.intensity[use])
-    mean = total / count
-    deviation = np.bincount(number, weights=np.abs(pets.intensity[use] - mean[number])).sum()
-    variance = np.bincount(number, weights=pets.sigma[use] ** 2)
+    intensity, variance = pets.intensity[use], pets.sigma[use] ** 2
+    mean = np.bincount(number, weights=intensity) / count
+    for _ in range(2):
+        weight = 1.0 / (variance + (RELATIVE_ERROR * np.maximum(mean[number], 0.0)) ** 2)
+        total = np.bincount(number, weights=weight)
+        mean = np.bincount(number, weights=weight * intensity) / total
+    plain = np.bincount(number, weights=intensity) / count
+    deviation = np.bincount(number, weights=np.abs(intensity - plain[number])).sum()
     return MergedReflections(
-        hkl=hkl, intensity=mean, sigma=np.sqrt(variance) / count, multiplicity=count.astype(np.int64), hall=laue,
-        r_int_percent=float(100.0 * deviation / np.abs(total).sum()), completeness_percent=float("nan"),
+        hkl=hkl, intensity=mean, sigma=1.0 / np.sqrt(total), multiplicity=count.astype(np.int64), hall=laue,
+        r_int_percent=float(100.0 * deviation / np.abs(intensity).sum()), completeness_percent=float("nan"),
         redundancy=float(count.mean()), g_max_per_angstrom=g_max_per_angstrom,
     )  # fmt: skip
 

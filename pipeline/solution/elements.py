@@ -1,0 +1,106 @@
+"""Which position holds which element: every choice that the formula allows is refined, the data decide or do not."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+
+import numpy as np
+
+from pipeline.solution.composition import Scatterers
+from pipeline.solution.fingerprint import same_structure
+from pipeline.solution.flipping import Complexes
+from pipeline.solution.likelihood import DECISIVE, Explanation, explanation, preference
+from pipeline.solution.model import Atoms, Fit, free_directions, refine
+from pipeline.solution.workspace import Model, Workspace, unexplained
+from twin.physics.lattice import Floats
+
+MOST_CHOICES = 60
+FINALISTS = 6
+MOST_SITES = 8  # of a class with several elements
+
+
+def mixture(kind: Scatterers, elements: tuple[str, ...]) -> Floats:
+    """Occupancies of a position that the elements of a class share as the formula has them; (elements,)."""
+    row = np.zeros(len(elements))
+    for element, count in zip(kind.elements, kind.counts, strict=True):
+        row[elements.index(element)] = count / kind.total
+    return row
+
+
+def element_choices(atoms: Atoms, space: Workspace, formula_units: int) -> list[Floats]:
+    """Occupancy tables to compare: every class mixed, then every way to give its positions one element each."""
+    mixed = np.array([mixture(space.kinds[k], space.elements) for k in atoms.kind])
+    choices = [mixed]
+    for k, scatterers in enumerate(space.kinds):
+        sites = np.flatnonzero(atoms.kind == k)
+        if len(scatterers.elements) < 2 or len(sites) < 2 or len(sites) > MOST_SITES:
+            continue
+        targets = [round(c * formula_units) for c in scatterers.counts]
+        for labels in itertools.product(range(len(targets)), repeat=len(sites)):
+            counts = [int(atoms.multiplicity[sites[np.array(labels) == e]].sum()) for e in range(len(targets))]
+            if counts != targets:
+                continue
+            table = mixed.copy()
+            for site, e in zip(sites, labels, strict=True):
+                table[site] = 0.0
+                table[site, space.elements.index(scatterers.elements[e])] = 1.0
+            choices.append(table)
+    return choices[:MOST_CHOICES]
+
+
+def parameter_count(atoms: Atoms, hall: str, direct: Floats) -> int:
+    """Free coordinates, one U a class, p and the scale."""
+    free = sum(int(free_directions(x, hall, direct).shape[1]) for x in atoms.fract)
+    return free + len(atoms.u_iso_angstrom2) + 2
+
+
+def finish(space: Workspace, phased: Complexes, atoms: Atoms, formula_units: int) -> Model:
+    """The model refined under every choice of elements; the most likely one, and which others are not excluded."""
+    start = refine(space.unique, atoms, f_obs=space.f_obs, direct=space.direct).atoms
+    choices = element_choices(start, space, formula_units)
+    if space.molecular and len(choices) > 1:
+        choices = choices[1:]  # a molecule does not mix its elements
+    quick = [replace(start, occupancy=table) for table in choices]
+    if len(choices) > FINALISTS:
+        fits = [refine(space.unique, a, f_obs=space.f_obs, direct=space.direct, cycles=4) for a in quick]
+        quick = [fit.atoms for fit in sorted(fits, key=lambda fit: fit.r)[:FINALISTS]]
+    ranked = sorted((weighted_fit(space, a) for a in quick), key=lambda found: -found[1].total)
+    (fit, best), others = ranked[0], ranked[1:]
+    doubtful = [
+        other.atoms
+        for other, found in others
+        if preference(best, found) < DECISIVE
+        and not same_structure(fit.atoms, other.atoms, hall=space.hall, direct=space.direct)
+    ]
+    return Model(
+        atoms=fit.atoms, r=fit.r, residual=unexplained(space, phased, fit.atoms), formula_units=formula_units,
+        explanation=best,
+        alternatives=tuple(dict.fromkeys(_in_words(fit.atoms, other) for other in doubtful)),
+    )  # fmt: skip
+
+
+def weighted_fit(space: Workspace, atoms: Atoms) -> tuple[Fit, Explanation]:
+    """Refined with equal weights, then with those that the misfit asks for."""
+    count = parameter_count(atoms, space.hall, space.direct)
+    fit = refine(space.unique, atoms, f_obs=space.f_obs, direct=space.direct)
+    for _ in range(2):
+        variance = explanation(space.f_obs, fit.calculated, parameters=count).variance
+        fit = refine(space.unique, fit.atoms, f_obs=space.f_obs, direct=space.direct, cycles=6,
+                     weights=float(variance.mean()) / variance)  # fmt: skip
+    return fit, explanation(space.f_obs, fit.calculated, parameters=count)
+
+
+def is_mixed(atoms: Atoms) -> bool:
+    """Whether any position is shared by elements."""
+    return bool(np.any((atoms.occupancy > 0.0) & (atoms.occupancy < 1.0)))
+
+
+def _in_words(atoms: Atoms, other: Atoms) -> str:
+    """What another choice of elements would change."""
+    changed = np.any(atoms.occupancy != other.occupancy, axis=1)
+    present = (atoms.occupancy[changed] + other.occupancy[changed]).sum(axis=0) > 0
+    names = " and ".join(e for e, here in zip(atoms.elements, present, strict=True) if here)
+    if is_mixed(other):
+        return f"{names} mixed on their positions"
+    return f"{names} ordered" if is_mixed(atoms) else f"{names} exchanged"
