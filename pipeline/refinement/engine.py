@@ -1,8 +1,9 @@
 """Calculated intensities of one frame, and their derivatives by structure, thickness and orientation.
 
-Dynamical: Bloch waves on the beams that come within s_g_max of the sphere during the exposure. Kinematical: the limit
-of the same average for an infinitely weak interaction (Klar et al., Nature Chemistry 15 (2023) 848, reach it by
-occupancies near zero): I = |U_g|² ⟨(π t/K)² sinc²(π s t)⟩ over thicknesses and directions.
+Dynamical: Bloch waves on the beams that come within s_g_max of the sphere during the exposure, by a recurrence or by
+eigendecompositions, whichever costs less. Kinematical: the limit of the same average for an infinitely weak interaction
+(Klar et al., Nature Chemistry 15 (2023) 848, reach it by occupancies near zero): I = |U_g|² ⟨(π t/K)² sinc²(π s t)⟩
+over thicknesses and directions.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pipeline.refinement.settings import DynamicalSettings
 from pipeline.refinement.thickness import node_count, thickness_quadrature
 from twin.physics.beams import active_beams, coupled_hkl, select_beams
 from twin.physics.derivatives import intensities_with_derivatives
+from twin.physics.eigen import eigen_intensities, eigen_is_cheaper
 from twin.physics.electrons import wavenumber_per_angstrom
 from twin.physics.ewald import excitation_errors
 from twin.physics.lattice import Floats, Ints, miller_indices
@@ -191,33 +193,24 @@ class FrameEngine:
         plan = self._plan(task.frame)
         u, du = self._tables(task.values, task.structure)
         s, ds = self._excitation(plan.hkl @ lab.T, task)
+        active = self._active(task, plan)
+        if task.scan_angstrom is not None:
+            return _slabs(self._propagated(u[plan.index], s, active, plan, task.scan_angstrom))
         nodes, weights = self._quadrature(task.thickness_angstrom)
-        dtype = np.float32 if self._settings.single_precision else np.float64
-        azimuths = np.full(s.shape[1], 1.0 / s.shape[1])
-        count = len(self._parametrisation) if task.structure else 0
-        none = np.zeros((0, len(plan.rows)))
-        if task.scan_angstrom is not None or not _wants_derivatives(task):
-            wanted = nodes if task.scan_angstrom is None else task.scan_angstrom
-            psi = propagate(
-                potential=u[plan.index],
-                excitation_error=s,
-                wavenumber_per_angstrom=self._k,
-                thickness_angstrom=wanted,
-                rows=plan.rows,
-                active=self._active(task, plan),
-                dtype=dtype,
-            )
-            slabs = np.mean(np.abs(psi).astype(np.float64) ** 2, axis=2)
-            averaged = weights @ slabs if task.scan_angstrom is None else none[:0].sum(axis=0)
-            return FrameResult(
-                intensity=averaged,
-                structure=none,
-                orientation=none,
-                thickness=none[:0].sum(axis=0),
-                scan=none if task.scan_angstrom is None else slabs,
-            )
-        n = len(plan.hkl)
-        intensity, rows = intensities_with_derivatives(
+        n, count = len(plan.hkl), len(self._parametrisation) if task.structure else 0
+        by_eigen = eigen_is_cheaper(
+            excitation_error=s,
+            active=active,
+            rows=plan.rows,
+            thickness_angstrom=float(nodes.max()),
+            parameters=count,
+            turns=len(ds),
+        )
+        if not by_eigen and not _wants_derivatives(task):
+            psi = self._propagated(u[plan.index], s, active, plan, nodes)
+            return _plain(weights @ np.mean(np.abs(psi).astype(np.float64) ** 2, axis=2))
+        solve = eigen_intensities if by_eigen else intensities_with_derivatives
+        intensity, rows = solve(
             potential=u[plan.index],
             potential_derivatives=du[:count][:, plan.index] if count else np.zeros((0, n, n)),
             excitation_error=s,
@@ -225,21 +218,38 @@ class FrameEngine:
             wavenumber_per_angstrom=self._k,
             thickness_angstrom=nodes,
             thickness_weights=weights,
-            azimuth_weights=azimuths,
+            azimuth_weights=np.full(s.shape[1], 1.0 / s.shape[1]),
             rows=plan.rows,
-            active=self._active(task, plan),
+            active=active,
             thickness_scale_derivative=task.thickness,
-            dtype=dtype,
+            dtype=self._dtype,
         )
         turn = 2 if task.orientation else 0
         return FrameResult(
             intensity=intensity,
             structure=rows[:count],
             orientation=rows[count : count + turn],
-            thickness=rows[-1] if task.thickness else none.sum(axis=0),
-            scan=none,
+            thickness=rows[-1] if task.thickness else np.zeros(len(intensity)),
+            scan=np.zeros((0, len(intensity))),
             mosaicity=rows[count + turn] if len(ds) > turn else np.zeros(0),
         )
+
+    def _propagated(
+        self, potential: NDArray[Any], s: Floats, active: NDArray[np.bool_] | None, plan: _FramePlan, thickness: Floats
+    ) -> NDArray[np.complex128]:
+        return propagate(
+            potential=potential,
+            excitation_error=s,
+            wavenumber_per_angstrom=self._k,
+            thickness_angstrom=thickness,
+            rows=plan.rows,
+            active=active,
+            dtype=self._dtype,
+        )
+
+    @property
+    def _dtype(self) -> type[np.float32] | type[np.float64]:
+        return np.float32 if self._settings.single_precision else np.float64
 
     def _kinematical(self, task: FrameTask, lab: Floats) -> FrameResult:
         hkl = task.frame.hkl
@@ -271,6 +281,19 @@ class FrameEngine:
             scan=np.zeros((0, len(u))),
             mosaicity=turned[-1] if len(ds) > 2 * task.orientation else np.zeros(0),
         )
+
+
+def _plain(intensity: Floats) -> FrameResult:
+    """Intensities (M,) alone."""
+    none = np.zeros((0, len(intensity)))
+    return FrameResult(intensity=intensity, structure=none, orientation=none, thickness=np.zeros(0), scan=none)
+
+
+def _slabs(psi: NDArray[np.complex128]) -> FrameResult:
+    """Intensities of slabs (J, M) alone, from their amplitudes (J, M, S)."""
+    slabs = np.mean(np.abs(psi).astype(np.float64) ** 2, axis=2)
+    none = np.zeros((0, psi.shape[1]))
+    return FrameResult(intensity=np.zeros(0), structure=none, orientation=none, thickness=np.zeros(0), scan=slabs)
 
 
 def _wants_derivatives(task: FrameTask) -> bool:
