@@ -6,19 +6,18 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 
 from pipeline.reduction.axis import AxisSearch
+from pipeline.reduction.bundle import BundleFit
 from pipeline.reduction.frame_average import merge_frames
 from pipeline.reduction.lattice import Indexed
 from pipeline.reduction.laue import LaueEvidence
 from pipeline.reduction.merge import merge_equivalents
 from pipeline.reduction.noise import NoiseModel
-from pipeline.reduction.observations import Observations, partialities
-from pipeline.reduction.orientation import TiltFit
-from pipeline.reduction.predict import swept_fraction
-from pipeline.reduction.refine_geometry import Geometry
+from pipeline.reduction.observations import Observations
+from pipeline.reduction.rocking import Rocking
 from pipeline.reduction.series import sweep_of
+from pipeline.reduction.shares import passage
 from pipeline.reduction.spot_profile import SpotProfile
 from pipeline.reduction.spots import Survey
 from pipeline.reduction.statistics import Shell, shells
@@ -44,7 +43,8 @@ class ReducedSeries:
     profile: SpotProfile
     axis_trials: Floats  # (m, 2) azimuth in degrees, contrast
     tilt_deg: Floats  # (frames, 3) correction of each frame as a rotation vector in the laboratory
-    diameter_angstrom: float
+    rocking: Rocking
+    fit: BundleFit
     laue: LaueEvidence
     log: tuple[str, ...]
 
@@ -54,20 +54,17 @@ def assemble(
     seen: Survey,
     found: Indexed,
     axis: AxisSearch,
-    geometry: Geometry,
-    fit: TiltFit,
+    fit: BundleFit,
     evidence: LaueEvidence,
     o: Observations,
     profile: SpotProfile,
     g_max: float,
     log: list[str],
 ) -> ReducedSeries:
+    geometry = fit.geometry
     sweep = sweep_of(dataset, geometry.microscope.projection.tilt_axis_deg)
-    d = fit.diameter_angstrom
-    p, s, half, _ = partialities(
-        observations=o, rotation=fit.rotation, ub=geometry.ub, sweep=sweep, diameter_angstrom=d
-    )
-    swept = swept_fraction(s=s, half_sweep=half, diameter_angstrom=d)
+    where = passage(o, geometry, sweep)
+    p, swept = where.share(fit.rocking)[0], where.swept(fit.rocking)
     unit = float(np.median(p[swept > 0.6])) if np.any(swept > 0.6) else float(np.median(p))
     reflections = Reflections(
         hkl=o.hkl,
@@ -76,7 +73,7 @@ def assemble(
         sigma=o.sigma,
         fast_px=o.fast_px,
         slow_px=o.slow_px,
-        excitation_error_per_angstrom=s,
+        excitation_error_per_angstrom=where.s,
         swept_fraction=swept,
         frame_scale=fit.scale,
         precession_deg=sweep.half_angle_deg,
@@ -86,7 +83,7 @@ def assemble(
     frames = merge_frames(observations=o, share=p / unit * fit.scale[o.frame], swept=swept, additive=additive)
     centring, ub = found.symmetry.centring, geometry.ub
     merged = merge_equivalents(frames=frames, hall=evidence.hall, centring=centring, ub=ub, g_max_per_angstrom=g_max)
-    turn_deg = np.degrees(Rotation.from_matrix(geometry.turn).as_rotvec())
+    turn_deg = np.degrees(geometry.turn_vector)
     on_frame = np.bincount(seen.peaks.frame[found.good], minlength=len(dataset.counts))
     every = np.bincount(seen.peaks.frame, minlength=len(dataset.counts))
     indexed = (on_frame >= 5) & (on_frame >= 0.3 * every)
@@ -94,11 +91,12 @@ def assemble(
     fraction = float(np.mean(found.good[low | ~found.good])) if len(low) else 0.0
     log.append(
         f"frames: corrections {np.sqrt(np.mean(turn_deg**2, axis=0)).round(3).tolist()}° rms about x, y, "
-        f"z; relrod of a sphere of {d:.0f} Å; "
-        f"azimuth {geometry.microscope.projection.tilt_axis_deg:.3f}°; residual {found.rms_px:.3f} px; ellipse "
+        f"z; azimuth {geometry.microscope.projection.tilt_axis_deg:.3f}°; residual {fit.rms_px:.3f} px; ellipse "
         f"{geometry.microscope.projection.ellipse_percent:.2f} % at "
-        f"{geometry.microscope.projection.ellipse_azimuth_deg:.0f}°"
+        f"{geometry.microscope.projection.ellipse_azimuth_deg:.0f}°; {geometry.distortion.sentence()}"
     )
+    log.append(fit.looseness.sentence())
+    log.append(f"{fit.rocking.sentence()}; relative error of the kinematical model {100 * fit.error:.1f} %")
     log.append(
         f"merged: {len(merged.hkl)} unique to {g_max:.2f} Å⁻¹, R_int {merged.r_int_percent:.1f} %, "
         f"completeness {merged.completeness_percent:.0f} %, "
@@ -107,7 +105,7 @@ def assemble(
     orientation = Orientation(
         cell=cell_from_reciprocal_matrix(ub),
         ub=ub,
-        rotation=fit.rotation,
+        rotation=geometry.rotation,
         centre_px=geometry.centre_px,
         microscope=geometry.microscope,
         indexed=indexed,
@@ -127,7 +125,8 @@ def assemble(
         profile=profile,
         axis_trials=axis.trials,
         tilt_deg=turn_deg,
-        diameter_angstrom=d,
+        rocking=fit.rocking,
+        fit=fit,
         laue=evidence,
         log=tuple(log),
     )

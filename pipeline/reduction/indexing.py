@@ -6,11 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from pipeline.reduction.predict import Sweep, excitation
-from pipeline.reduction.refine_geometry import Geometry
+from pipeline.reduction.geometry import Geometry, from_pixels, to_pixels
+from pipeline.reduction.predict import Sweep, near_sphere
 from pipeline.types import Peaks
 from twin.physics.lattice import miller_indices
-from twin.physics.projection import g_from_pixels, on_ewald_sphere, pixels_from_g
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -41,8 +40,7 @@ def lattice_points(*, ub: Floats, centring: str, g_max_per_angstrom: float) -> I
 def points_at_zero_tilt(*, peaks: Peaks, geometry: Geometry) -> Floats:
     """Spots on the Ewald sphere of the mean beam, turned back to tilt 0; (n, 3) in Å⁻¹."""
     pixels = np.stack([peaks.fast_px, peaks.slow_px], axis=1)
-    g_xy = g_from_pixels(pixels=pixels, microscope=geometry.microscope, centre_px=geometry.centre_px[peaks.frame])
-    g = on_ewald_sphere(g_xy=g_xy, energy_kev=geometry.microscope.beam.energy_kev)
+    g = from_pixels(geometry, pixels, peaks.frame)
     return np.asarray(np.einsum("nji,nj->ni", geometry.rotation[peaks.frame], g))
 
 
@@ -77,16 +75,16 @@ def index_on_frames(
     rotation = geometry.rotation
     for f in np.unique(peaks.frame):
         own = np.flatnonzero(peaks.frame == f)
-        g = g_zero @ rotation[f].T
-        s, half = excitation(g_lab=g, sweep=sweep)
-        near = np.flatnonzero(np.abs(s) < half + width_per_angstrom)
+        near, g, s, half = near_sphere(
+            g_zero=g_zero, rotation=rotation[f], sweep=sweep, margin_per_angstrom=width_per_angstrom
+        )
         if len(near) == 0:
             continue
-        xy = pixels_from_g(g_xy=g[near, :2], microscope=geometry.microscope, centre_px=geometry.centre_px[f])
+        xy = to_pixels(geometry, g[:, :2], int(f))
         spots = np.stack([peaks.fast_px[own], peaks.slow_px[own]], axis=1)
         found = cKDTree(xy).query(spots, k=min(3, len(near)))
         distance, which = (np.asarray(column).reshape(len(spots), -1) for column in found)
-        off = np.abs(s[near])[which] / (half[near][which] + width_per_angstrom)
+        off = np.abs(s)[which] / (half[which] + width_per_angstrom)
         cost = np.where(distance < tolerance_px, (distance / tolerance_px) ** 2 + off**2, np.inf)
         best = np.argmin(cost, axis=1)
         rows = np.arange(len(own))

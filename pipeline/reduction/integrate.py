@@ -11,24 +11,30 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.reduction.integrate_kernels import free_of_others, integrate_spots
-from pipeline.reduction.spot_profile import SpotProfile, learn
+from pipeline.reduction.integrate_kernels import displacements, integrate_spots, learn_spots
+from pipeline.reduction.spot_profile import SpotProfile
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
+SUM_ABOVE = 25.0  # sigma beyond which the sum replaces the fit
+LEARN_ABOVE = 40.0  # sigma beyond which a spot teaches the profile
+MOVE_ABOVE = 4.0  # sigma beyond which a spot says where it is
+RELATIVE_ERROR = 0.012
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FrameIntensities:
-    """Per spot: intensity, sigma in counts, whether it can be used (on the detector, no bad pixel), and both
-    estimates."""
+    """Per spot: intensity, sigma in counts, whether it can be used (on the detector, no bad pixel), displacement from
+    the prediction (n, 2) and its sigma (n,) in px, infinite for weak spots; numerator and weight of the profile of the
+    strongest spots."""
 
     intensity: Floats
     sigma: Floats
     usable: Bools
-    fitted: Floats
-    summed: Floats
-    learned: tuple[Floats, Floats]  # numerator and weight of the profile of the strongest spots
+    moved_px: Floats
+    moved_sigma_px: Floats
+    learned: tuple[Floats, Floats]
 
 
 def integrate_frame(
@@ -40,45 +46,50 @@ def integrate_frame(
     slow_px: Floats,
     profile: SpotProfile,
     gain: float,
-    sum_above: float = 25.0,
-    relative_error: float = 0.012,
-    learn_above: float = 40.0,
 ) -> FrameIntensities:
-    """Profile-fitted intensities, replaced by sums where the signal exceeds ``sum_above`` sigma."""
+    """Profile-fitted intensities, replaced by sums where the signal exceeds ``SUM_ABOVE`` sigma."""
+    grid, reach = profile.grid, profile.reach_px
     fitted, v_fit, summed, v_sum, status, shift, model, drawn = integrate_spots(
         net,
         background,
         bad,
         fast_px,
         slow_px,
-        profile.grid,
-        profile.reach_px,
+        grid,
+        reach,
         profile.fit_radius_px,
         profile.sum_radius_px,
         profile.inside,
         gain,
         4,
     )
-    strong = summed > sum_above * np.sqrt(v_sum)
+    strong = summed > SUM_ABOVE * np.sqrt(v_sum)
     intensity = np.where(strong, summed, fitted)
-    sigma = np.sqrt(np.where(strong, v_sum, v_fit) + (relative_error * np.maximum(intensity, 0.0)) ** 2)
-    size = len(profile.grid)
-    value, weight = np.zeros((size, size)), np.zeros((size, size))
-    chosen = np.flatnonzero((status == 0) & (summed > learn_above * np.sqrt(v_sum)))
-    if len(chosen):
-        cuts = free_of_others(net, model, profile.grid, fast_px, slow_px, drawn, shift, chosen, profile.reach_px)
-        for cut, n in zip(cuts, chosen, strict=True):
-            x0, y0 = np.rint(fast_px[n]) - profile.reach_px - 1, np.rint(slow_px[n]) - profile.reach_px - 1
-            v, w = learn(
-                cut,
-                np.isnan(cut),
-                np.array([fast_px[n] - x0]),
-                np.array([slow_px[n] - y0]),
-                np.array([summed[n]]),
-                size,
-            )
-            value += v
-            weight += w
+    sigma = np.sqrt(np.where(strong, v_sum, v_fit) + (RELATIVE_ERROR * np.maximum(intensity, 0.0)) ** 2)
+    clear = np.flatnonzero((status == 0) & (fitted > MOVE_ABOVE * np.sqrt(v_fit)))
+    moved = np.zeros((len(fitted), 3))
+    moved[:, 2] = -1.0
+    moved[clear] = displacements(
+        net,
+        background,
+        bad,
+        fast_px,
+        slow_px,
+        grid,
+        max(profile.fit_radius_px, profile.sum_radius_px),
+        gain,
+        model,
+        drawn,
+        shift,
+        clear,
+    )
+    chosen = np.flatnonzero((status == 0) & (summed > LEARN_ABOVE * np.sqrt(v_sum)))
+    learned = learn_spots(net, model, grid, fast_px, slow_px, summed, drawn, shift, chosen, reach, len(grid))
     return FrameIntensities(
-        intensity=intensity, sigma=sigma, usable=status == 0, fitted=fitted, summed=summed, learned=(value, weight)
+        intensity=intensity,
+        sigma=sigma,
+        usable=status == 0,
+        moved_px=moved[:, :2],
+        moved_sigma_px=np.where(moved[:, 2] > 0, moved[:, 2], np.inf),
+        learned=learned,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from pipeline.reduction.spot_profile import lookup
+from pipeline.reduction.spot_profile import OVERSAMPLING, lookup
 
 
 @njit(cache=True)
@@ -32,11 +32,35 @@ def _mark(owner, bad, xs, ys, radius, edge):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
+def _stamps(grid, xs, ys, reach):  # type: ignore[no-untyped-def]
+    """The profile in the pixels around each spot, (n, 2 reach + 1, 2 reach + 1)."""
+    size = 2 * reach + 1
+    out = np.empty((xs.shape[0], size, size))
+    for n in range(xs.shape[0]):
+        dx, dy = np.rint(xs[n]) - reach - xs[n], np.rint(ys[n]) - reach - ys[n]
+        for i in range(size):
+            for j in range(size):
+                out[n, i, j] = lookup(grid, dx + j, dy + i)
+    return out
+
+
+@njit(cache=True)
 def _ring(net, model, background, bad, owner, x, y, inner, gain):  # type: ignore[no-untyped-def]
     """Clipped mean of what models and smooth background leave in a ring, and its variance."""
     rows, columns = net.shape
     outer = inner + 4.5
     reach = int(np.ceil(outer))
+    values = np.empty((2 * reach + 2) ** 2)
+    levels = np.empty(values.shape[0])
+    count = 0
+    for p in range(max(int(y) - reach, 0), min(int(y) + reach + 2, rows)):
+        for q in range(max(int(x) - reach, 0), min(int(x) + reach + 2, columns)):
+            d2 = (p - y) ** 2 + (q - x) ** 2
+            if d2 < inner * inner or d2 > outer * outer or owner[p, q] or bad[p, q]:
+                continue
+            values[count] = net[p, q] - model[p, q]
+            levels[count] = background[p, q] + max(model[p, q], 0.0)
+            count += 1
     mean = 0.0
     variance = 0.0
     low = -np.inf
@@ -45,15 +69,12 @@ def _ring(net, model, background, bad, owner, x, y, inner, gain):  # type: ignor
         total = 0.0
         level = 0.0
         number = 0
-        for p in range(max(int(y) - reach, 0), min(int(y) + reach + 2, rows)):
-            for q in range(max(int(x) - reach, 0), min(int(x) + reach + 2, columns)):
-                d2 = (p - y) ** 2 + (q - x) ** 2
-                value = net[p, q] - model[p, q]
-                if d2 < inner * inner or d2 > outer * outer or owner[p, q] or bad[p, q] or value > high or value < low:
-                    continue
-                total += value
-                level += background[p, q] + max(model[p, q], 0.0)
-                number += 1
+        for k in range(count):
+            if values[k] > high or values[k] < low:
+                continue
+            total += values[k]
+            level += levels[k]
+            number += 1
         if number < 10:
             return mean, variance + gain * background[int(y), int(x)] * 0.2
         mean = total / number
@@ -71,14 +92,16 @@ def integrate_spots(net, background, bad, xs, ys, grid, reach, fit_radius, sum_r
     core = int(np.ceil(max(fit_radius, sum_radius))) + 1
     owner = np.zeros((rows, columns), dtype=np.uint8)
     status = _mark(owner, bad, xs, ys, max(fit_radius, sum_radius), core + 2)
-    model = np.zeros((rows, columns))
+    stamps = _stamps(grid, xs, ys, reach)
+    model = np.zeros((rows, columns), dtype=np.float32)
     drawn = np.zeros(n_spots)
     fitted = np.zeros(n_spots)
     summed = np.zeros(n_spots)
     shift = np.zeros(n_spots)
     variance_fit = np.ones(n_spots)
     variance_sum = np.ones(n_spots)
-    for _ in range(passes):
+    for turn in range(passes):
+        steady = True
         for n in range(n_spots):
             if status[n] == 1:
                 continue
@@ -95,7 +118,7 @@ def integrate_spots(net, background, bad, xs, ys, grid, reach, fit_radius, sum_r
                 for q in range(x - core, x + core + 1):
                     if bad[p, q]:
                         continue
-                    own = lookup(grid, q - xs[n], p - ys[n])
+                    own = stamps[n, p - y + reach, q - x + reach]
                     other = model[p, q] - drawn[n] * own
                     value = net[p, q] - level - other
                     d2 = (p - ys[n]) ** 2 + (q - xs[n]) ** 2
@@ -116,26 +139,83 @@ def integrate_spots(net, background, bad, xs, ys, grid, reach, fit_radius, sum_r
             summed[n] = total / inside
             variance_sum[n] = (gain * (max(total, 0.0) + under) + pixels * pixels * level_variance) / inside**2
             now = fitted[n] if fitted[n] > 2.0 * np.sqrt(variance_fit[n]) else 0.0
-            if now != drawn[n]:
+            if abs(now - drawn[n]) > 0.02 * np.sqrt(variance_fit[n]):
+                steady = False
                 for p in range(max(y - reach, 0), min(y + reach + 1, rows)):
                     for q in range(max(x - reach, 0), min(x + reach + 1, columns)):
-                        model[p, q] += (now - drawn[n]) * lookup(grid, q - xs[n], p - ys[n])
+                        model[p, q] += (now - drawn[n]) * stamps[n, p - y + reach, q - x + reach]
                 drawn[n] = now
+        if steady and turn > 0:
+            break
     return fitted, variance_fit, summed, variance_sum, status, shift, model, drawn
 
 
 @njit(cache=True)
-def free_of_others(net, model, grid, xs, ys, drawn, shift, which, reach):  # type: ignore[no-untyped-def]
-    """Cut-outs (m, 2 reach + 3, 2 reach + 3) of chosen spots with their neighbours and background taken away."""
-    size = 2 * reach + 3
-    out = np.full((which.shape[0], size, size), np.nan)
+def _shift_of_one(net, model, background, bad, grid, x, y, drawn, shift, radius, gain):  # type: ignore[no-untyped-def]
+    """Normal equations of amplitude and displacement of one spot's profile; solved: (dx, dy, sigma), or sigma < 0."""
+    a = np.zeros((3, 3))
+    b = np.zeros(3)
+    row = np.zeros(3)
+    reach = int(np.ceil(radius)) + 1
+    step = 1.0 / OVERSAMPLING
+    for p in range(int(np.rint(y)) - reach, int(np.rint(y)) + reach + 1):
+        for q in range(int(np.rint(x)) - reach, int(np.rint(x)) + reach + 1):
+            u, v = q - x, p - y
+            if u * u + v * v > radius * radius or bad[p, q]:
+                continue
+            row[0] = lookup(grid, u, v)
+            row[1] = drawn * (lookup(grid, u - step, v) - lookup(grid, u + step, v)) / (2.0 * step)
+            row[2] = drawn * (lookup(grid, u, v - step) - lookup(grid, u, v + step)) / (2.0 * step)
+            residual = net[p, q] - shift - model[p, q]
+            weight = 1.0 / (gain * max(background[p, q] + max(model[p, q], 0.0), 0.05))
+            for i in range(3):
+                b[i] += weight * row[i] * residual
+                for j in range(3):
+                    a[i, j] += weight * row[i] * row[j]
+    determinant = a[1, 1] * a[2, 2] - a[1, 2] * a[2, 1]
+    if a[0, 0] <= 0.0 or determinant <= 1e-12 * a[1, 1] * a[2, 2]:
+        return 0.0, 0.0, -1.0
+    inverse = np.linalg.inv(a)
+    dx = inverse[1, 0] * b[0] + inverse[1, 1] * b[1] + inverse[1, 2] * b[2]
+    dy = inverse[2, 0] * b[0] + inverse[2, 1] * b[1] + inverse[2, 2] * b[2]
+    return dx, dy, np.sqrt(0.5 * (inverse[1, 1] + inverse[2, 2]))
+
+
+@njit(cache=True)
+def displacements(net, background, bad, xs, ys, grid, radius, gain, model, drawn, shift, which):  # type: ignore[no-untyped-def]
+    """Displacement (m, 2) in px from the prediction of the chosen spots and its sigma (m,), negative where none."""
+    out = np.zeros((which.shape[0], 3))
     for m in range(which.shape[0]):
         n = which[m]
-        x, y = int(np.rint(xs[n])), int(np.rint(ys[n]))
-        for i in range(size):
-            for j in range(size):
-                p = y - reach - 1 + i
-                q = x - reach - 1 + j
-                if 0 <= p < net.shape[0] and 0 <= q < net.shape[1]:
-                    out[m, i, j] = net[p, q] - shift[n] - model[p, q] + drawn[n] * lookup(grid, q - xs[n], p - ys[n])
+        dx, dy, sigma = _shift_of_one(net, model, background, bad, grid, xs[n], ys[n], drawn[n], shift[n], radius, gain)
+        far = abs(dx) > 1.5 or abs(dy) > 1.5  # the derivative of the profile says nothing that far away
+        out[m, 0], out[m, 1], out[m, 2] = dx, dy, -1.0 if far else sigma
     return out
+
+
+@njit(cache=True)
+def learn_spots(net, model, grid, xs, ys, totals, drawn, shift, which, reach, size):  # type: ignore[no-untyped-def]
+    """Numerator and weight (size, size) of the mean profile of chosen spots, freed of neighbours and background."""
+    middle = (size - 1) // 2
+    value = np.zeros((size, size))
+    weight = np.zeros((size, size))
+    rows, columns = net.shape
+    for m in range(which.shape[0]):
+        n = which[m]
+        for p in range(max(int(ys[n]) - reach - 1, 0), min(int(ys[n]) + reach + 3, rows)):
+            for q in range(max(int(xs[n]) - reach - 1, 0), min(int(xs[n]) + reach + 3, columns)):
+                own = drawn[n] * lookup(grid, q - xs[n], p - ys[n])
+                counts = net[p, q] - shift[n] - model[p, q] + own
+                y = (p - ys[n]) * OVERSAMPLING + middle
+                x = (q - xs[n]) * OVERSAMPLING + middle
+                i = int(np.floor(y))
+                j = int(np.floor(x))
+                ty = y - i
+                tx = x - j
+                for u in range(2):
+                    for v in range(2):
+                        if 0 <= i + u < size and 0 <= j + v < size:
+                            w = (ty if u else 1 - ty) * (tx if v else 1 - tx)
+                            value[i + u, j + v] += w * counts
+                            weight[i + u, j + v] += w * totals[n]
+    return value, weight

@@ -5,28 +5,39 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.reduction.background import frame_background
+from pipeline.reduction.background import Background, bad_on_frame, fit_background, spread_background
+from pipeline.reduction.geometry import Geometry, to_pixels
 from pipeline.reduction.indexing import lattice_points
 from pipeline.reduction.integrate import integrate_frame
 from pipeline.reduction.observations import Observations
-from pipeline.reduction.predict import excitation
-from pipeline.reduction.refine_geometry import Geometry
+from pipeline.reduction.predict import near_sphere
+from pipeline.reduction.rocking import Rocking
 from pipeline.reduction.series import sweep_of
 from pipeline.reduction.spot_profile import OVERSAMPLING, SpotProfile, make_profile, profile_sums
-from pipeline.reduction.spots import Survey, bad_on_frame
+from pipeline.reduction.spots import Survey
 from twin.model.dataset import Dataset
-from twin.physics.projection import pixels_from_g
+
+Backgrounds = dict[int, Background]  # by frame, filled as frames are met
+
+FRAMES_TO_LEARN_FROM = 60
 
 
 def learn_profile(
-    *, dataset: Dataset, seen: Survey, geometry: Geometry, strong: NDArray[np.bool_], reach_px: int = 9
+    *,
+    dataset: Dataset,
+    seen: Survey,
+    geometry: Geometry,
+    strong: NDArray[np.bool_],
+    backgrounds: Backgrounds,
+    reach_px: int = 9,
 ) -> SpotProfile:
-    """Mean shape of the strong indexed spots."""
+    """Mean shape of the strong indexed spots of at most FRAMES_TO_LEARN_FROM frames."""
     value = np.zeros((2 * reach_px * OVERSAMPLING + 1,) * 2)
     weight = np.zeros_like(value)
     peaks = seen.peaks
-    for f in np.unique(peaks.frame[strong]):
-        net, _, bad = net_frame(dataset, seen, geometry, int(f))
+    frames = np.unique(peaks.frame[strong])
+    for f in frames[:: max(len(frames) // FRAMES_TO_LEARN_FROM, 1)]:
+        net, _, bad = net_frame(dataset, seen, geometry, int(f), backgrounds)
         own = strong & (peaks.frame == f)
         v, w = profile_sums(
             net=net,
@@ -42,12 +53,17 @@ def learn_profile(
 
 
 def net_frame(
-    dataset: Dataset, seen: Survey, geometry: Geometry, f: int
+    dataset: Dataset, seen: Survey, geometry: Geometry, f: int, backgrounds: Backgrounds
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
+    """Counts above background, background, and pixels not to be believed; each (slow, fast)."""
     centre = geometry.centre_px[f]
+    image = dataset.counts[f]
     bad = bad_on_frame(dataset=dataset, frame=f, centre_px=centre, beam_radius_px=seen.beam_radius_px)
-    model = frame_background(image=dataset.counts[f], bad_pixels=bad, centre_px=(float(centre[0]), float(centre[1])))
-    return (dataset.counts[f] - model).astype(np.float32), model, bad
+    if f not in backgrounds:
+        centre_px = (float(centre[0]), float(centre[1]))
+        backgrounds[f] = fit_background(image=image, bad_pixels=bad, centre_px=centre_px)
+    model = spread_background(backgrounds[f], (image.shape[0], image.shape[1]))
+    return np.subtract(image, model, dtype=np.float32, casting="unsafe"), model, bad
 
 
 def integrate_series(
@@ -58,21 +74,22 @@ def integrate_series(
     centring: str,
     profile: SpotProfile,
     g_max_per_angstrom: float,
-    margin_per_angstrom: float,
+    rocking: Rocking,
+    backgrounds: Backgrounds,
 ) -> tuple[Observations, SpotProfile]:
-    """Every reflection within ``margin_per_angstrom`` of the sweep, on every frame; and the profile learned on the
+    """Every reflection whose rocking curve reaches into the sweep, on every frame; and the profile learned on the
     way."""
     hkl = lattice_points(ub=geometry.ub, centring=centring, g_max_per_angstrom=g_max_per_angstrom)
+    g_zero = hkl @ geometry.ub.T
+    margin = rocking.reach(np.linalg.norm(g_zero, axis=1))
     sweep = sweep_of(dataset, geometry.microscope.projection.tilt_axis_deg)
     rotation = geometry.rotation
     parts: list[tuple[NDArray[np.generic], ...]] = []
     value, weight = np.zeros_like(profile.grid), np.zeros_like(profile.grid)
     for f in range(len(dataset.counts)):
-        g = hkl @ (rotation[f] @ geometry.ub).T
-        s, half = excitation(g_lab=g, sweep=sweep)
-        near = np.flatnonzero(np.abs(s) < half + margin_per_angstrom)
-        xy = pixels_from_g(g_xy=g[near, :2], microscope=geometry.microscope, centre_px=geometry.centre_px[f])
-        net, model, bad = net_frame(dataset, seen, geometry, f)
+        near, g, _, _ = near_sphere(g_zero=g_zero, rotation=rotation[f], sweep=sweep, margin_per_angstrom=margin)
+        xy = to_pixels(geometry, g[:, :2], f)
+        net, model, bad = net_frame(dataset, seen, geometry, f, backgrounds)
         got = integrate_frame(
             net=net,
             background=model,
@@ -85,11 +102,18 @@ def integrate_series(
         value += got.learned[0]
         weight += got.learned[1]
         u = got.usable
-        parts.append(
-            (hkl[near[u]], np.full(np.count_nonzero(u), f), got.intensity[u], got.sigma[u], xy[u, 0], xy[u, 1])
-        )
-    columns = [np.concatenate(c) for c in zip(*parts, strict=True)]
+        frame = np.full(np.count_nonzero(u), f)
+        columns = (hkl[near[u]], frame, got.intensity[u], got.sigma[u], xy[u], got.moved_px[u], got.moved_sigma_px[u])
+        parts.append(columns)
+    table = [np.concatenate(c) for c in zip(*parts, strict=True)]
     o = Observations(
-        hkl=columns[0], frame=columns[1], intensity=columns[2], sigma=columns[3], fast_px=columns[4], slow_px=columns[5]
+        hkl=table[0],
+        frame=table[1],
+        intensity=table[2],
+        sigma=table[3],
+        fast_px=table[4][:, 0],
+        slow_px=table[4][:, 1],
+        moved_px=table[5],
+        moved_sigma_px=table[6],
     )
     return o, make_profile(value=value, weight=weight) if np.count_nonzero(weight) > 0.9 * weight.size else profile

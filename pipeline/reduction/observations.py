@@ -7,15 +7,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.reduction.predict import Sweep, excitation, exposure_average
-
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Observations:
-    """hkl (n, 3), frame (n,), intensity and sigma in counts (n,), position in px (n,)."""
+    """hkl (n, 3), frame (n,), intensity and sigma in counts (n,), predicted position in px (n,).
+
+    moved_px (n, 2): how far the profile fitted best from the prediction; moved_sigma_px (n,) of one coordinate,
+    infinite where the spot was too weak to say.
+    """
 
     hkl: Ints
     frame: Ints
@@ -23,6 +25,8 @@ class Observations:
     sigma: Floats
     fast_px: Floats
     slow_px: Floats
+    moved_px: Floats | None = None
+    moved_sigma_px: Floats | None = None
 
 
 def take(o: Observations, keep: NDArray[np.generic]) -> Observations:
@@ -34,14 +38,6 @@ def take(o: Observations, keep: NDArray[np.generic]) -> Observations:
         sigma=o.sigma[keep],
         fast_px=o.fast_px[keep],
         slow_px=o.slow_px[keep],
+        moved_px=None if o.moved_px is None else o.moved_px[keep],
+        moved_sigma_px=None if o.moved_sigma_px is None else o.moved_sigma_px[keep],
     )
-
-
-def partialities(
-    *, observations: Observations, rotation: Floats, ub: Floats, sweep: Sweep, diameter_angstrom: float
-) -> tuple[Floats, Floats, Floats, Floats]:
-    """Mean of the relrod over the exposure (Å), s, half of the sweep, and g in the laboratory (n, 3)."""
-    g = np.einsum("nij,nj->ni", rotation[observations.frame], observations.hkl @ ub.T)
-    s, half = excitation(g_lab=g, sweep=sweep)
-    p = exposure_average(s=s, half_sweep=half, diameter_angstrom=diameter_angstrom, mode=sweep.mode)
-    return p, s, half, g

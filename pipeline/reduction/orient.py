@@ -1,63 +1,78 @@
-"""Tilts of the frames and the Laue class, each with the other's help, and the tilts put into the geometry."""
+"""Orientations of the frames and the Laue class, each with the other's help."""
 
 from __future__ import annotations
-
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.reduction.axis import tilt_rotations
+from pipeline.reduction.bundle import BundleFit, refine_bundle
 from pipeline.reduction.frame_average import FrameMerged, merge_frames
-from pipeline.reduction.gauge import common_gauge
+from pipeline.reduction.geometry import Geometry
+from pipeline.reduction.lattice_symmetry import LatticeSymmetry
 from pipeline.reduction.laue import LaueEvidence, laue_evidence
-from pipeline.reduction.observations import Observations, partialities
-from pipeline.reduction.orientation import TiltFit, refine_tilts
-from pipeline.reduction.predict import Sweep, swept_fraction
-from pipeline.reduction.refine_geometry import Geometry
+from pipeline.reduction.observations import Observations
+from pipeline.reduction.predict import Sweep
+from pipeline.reduction.refine_geometry import Positions
+from pipeline.reduction.rocking import Rocking
+from pipeline.reduction.shares import passage
+from twin.physics.symmetry import point_rotations
 
 Floats = NDArray[np.float64]
 
 
-def _frames_merged(o: Observations, fit: TiltFit, ub: Floats, sweep: Sweep) -> FrameMerged:
-    p, s, half, _ = partialities(
-        observations=o, rotation=fit.rotation, ub=ub, sweep=sweep, diameter_angstrom=fit.diameter_angstrom
+def fitted_positions(o: Observations) -> Positions:
+    """Where the profile fits found the spots that are clear enough to say."""
+    if o.moved_px is None or o.moved_sigma_px is None:
+        raise ValueError("fitted_positions: these observations carry no displacements; integrate the frames again")
+    own = np.flatnonzero(np.isfinite(o.moved_sigma_px))
+    predicted = np.stack([o.fast_px[own], o.slow_px[own]], axis=1)
+    return Positions(
+        hkl=o.hkl[own], frame=o.frame[own], observed_px=predicted + o.moved_px[own], sigma_px=o.moved_sigma_px[own]
     )
-    swept = swept_fraction(s=s, half_sweep=half, diameter_angstrom=fit.diameter_angstrom)
-    return merge_frames(observations=o, share=p * fit.scale[o.frame], swept=swept, additive=sweep.mode == "continuous")
+
+
+def frames_merged(o: Observations, fit: BundleFit, sweep: Sweep) -> FrameMerged:
+    """One intensity for each index, averaged over the frames."""
+    where = passage(o, fit.geometry, sweep)
+    share = where.share(fit.rocking)[0] * fit.scale[o.frame]
+    swept = where.swept(fit.rocking)
+    return merge_frames(observations=o, share=share, swept=swept, additive=sweep.mode == "continuous")
 
 
 def orient(
-    o: Observations, geometry: Geometry, sweep: Sweep, system: str, diameter: float, hall: str | None
-) -> tuple[TiltFit, LaueEvidence]:
-    """Tilts of the frames and the Laue class, each with the other's help."""
-    fit: TiltFit | None = None
+    o: Observations,
+    geometry: Geometry,
+    *,
+    centre_px: Floats,
+    sweep: Sweep,
+    symmetry: LatticeSymmetry,
+    rocking: Rocking,
+    hall: str | None,
+    rounds: int = 3,
+) -> tuple[BundleFit, LaueEvidence]:
+    """Geometry, scales and rocking curve, and the Laue class. ``centre_px``: as the direct beam shows them."""
     current = hall or "-P 1"
+    spots = fitted_positions(o)
+    rotations = point_rotations(symmetry.hall, friedel=True)
+    fit: BundleFit | None = None
     evidence: LaueEvidence | None = None
-    for _ in range(3):
-        fit = refine_tilts(
+    for _ in range(rounds):
+        fit = refine_bundle(
+            geometry=geometry if fit is None else fit.geometry,
+            centre_px=centre_px,
+            spots=spots,
             observations=o,
-            rotation=geometry.rotation,
-            ub=geometry.ub,
             sweep=sweep,
             hall=current,
-            diameter_angstrom=diameter if fit is None else fit.diameter_angstrom,
+            rotations=rotations,
+            rocking=rocking if fit is None else fit.rocking,
+            log_scale=None if fit is None else np.log(fit.scale),
         )
-        merged = _frames_merged(o, fit, geometry.ub, sweep)
-        evidence = laue_evidence(hkl=merged.hkl, intensity=merged.intensity, sigma=merged.sigma, system=system)
+        merged = frames_merged(o, fit, sweep)
+        evidence = laue_evidence(hkl=merged.hkl, intensity=merged.intensity, sigma=merged.sigma, system=symmetry.system)
         if evidence.hall == current:
             break
         current = evidence.hall
     if fit is None or evidence is None:
         raise AssertionError("at least one round is made")
     return fit, evidence
-
-
-def with_tilts(geometry: Geometry, fit: TiltFit) -> Geometry:
-    """Tilts into the geometry, with azimuth and crystal turn such that the corrections are smallest."""
-    p = geometry.microscope.projection
-    azimuth, q = common_gauge(rotation=fit.rotation, alpha_deg=geometry.alpha_deg, tilt_axis_deg=p.tilt_axis_deg)
-    stage = tilt_rotations(tilt_axis_deg=azimuth, alpha_deg=geometry.alpha_deg)
-    turn = fit.rotation @ q.T @ stage.transpose(0, 2, 1)
-    microscope = replace(geometry.microscope, projection=replace(p, tilt_axis_deg=azimuth % 360.0))
-    return replace(geometry, ub=q @ geometry.ub, turn=turn, microscope=microscope)

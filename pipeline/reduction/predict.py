@@ -1,17 +1,11 @@
-"""Which reflections an exposure excites, where they land, and what part of their rocking curve it covers.
-
-The integrated rocking curve of a sphere of diameter D is the mean over its chords of sin²(πts)/(πs)²,
-R(s) = (3 / 2D) [½ − (x sin x + cos x − 1)/x²] / (πs)², x = 2πDs, with ∫ R ds = 1: its tails fall as s⁻², as those of
-any particle do, so that it stands for other shapes too with an effective D. The exposure averages R over the s that it
-sweeps: uniformly for a rotation, as s̄ + a cos ψ for precession ("camel" profile, Palatinus et al. 2019).
-"""
+"""Which reflections an exposure excites."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from twin.model.plan import Mode
@@ -19,47 +13,7 @@ from twin.model.plan import Mode
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-_REACH = 60.0  # in units of 1 / D
-
-
-@lru_cache(maxsize=1)
-def _cumulative() -> tuple[Floats, Floats]:
-    """∫ R from −∞ against u = s D, odd about ½; the tail beyond the table is 3/(4π²u) on either side."""
-    u = np.concatenate([np.linspace(0, 8, 4001), np.linspace(8, _REACH, 6001)[1:]])
-    x = 2 * np.pi * np.maximum(u, 1e-9)
-    series = 0.75 - x**2 / 24.0
-    with np.errstate(divide="ignore", invalid="ignore"):
-        full = 1.5 * (0.5 - (x * np.sin(x) + np.cos(x) - 1) / x**2) * 4 / x**2
-    density = np.where(x < 0.05, series, full)
-    total = np.concatenate([[0.0], np.cumsum(0.5 * (density[1:] + density[:-1]) * np.diff(u))])
-    tail = 0.75 / (np.pi**2 * _REACH)
-    total = total / (total[-1] + tail) * 0.5
-    return np.concatenate([-u[:0:-1], u]), 0.5 + np.concatenate([-total[:0:-1], total])
-
-
-def cumulative(u: Floats) -> Floats:
-    """Part of the rocking curve below s = u / D."""
-    table, value = _cumulative()
-    return np.asarray(np.interp(u, table, value))
-
-
-def exposure_average(*, s: Floats, half_sweep: Floats, diameter_angstrom: float, mode: Mode, steps: int = 24) -> Floats:
-    """Mean of R (Å) over the exposure; s: (n,) at its centre, half_sweep: (n,) Å⁻¹."""
-    d = diameter_angstrom
-    if mode == "precession":
-        edge = np.cos(np.pi * np.arange(steps + 1) / steps)
-        u = (s[:, None] + half_sweep[:, None] * edge[None, :]) * d
-        width = np.maximum(u[:, :-1] - u[:, 1:], 1e-9)
-        part = cumulative(u)
-        return np.asarray(np.mean((part[:, :-1] - part[:, 1:]) / width, axis=1) * d)
-    half = np.maximum(half_sweep, 1e-6 / d)
-    return np.asarray((cumulative((s + half) * d) - cumulative((s - half) * d)) / (2 * half))
-
-
-def swept_fraction(*, s: Floats, half_sweep: Floats, diameter_angstrom: float) -> Floats:
-    """Part of the rocking curve between the ends of the sweep."""
-    d = diameter_angstrom
-    return np.asarray(cumulative((s + half_sweep) * d) - cumulative((s - half_sweep) * d))
+_CODES = {"precession": 0, "continuous": 1}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,3 +35,55 @@ def excitation(*, g_lab: Floats, sweep: Sweep) -> tuple[Floats, Floats]:
     phi = np.radians(sweep.tilt_axis_deg)
     lever = np.abs(np.cos(phi) * g_lab[:, 1] - np.sin(phi) * g_lab[:, 0])
     return -g_lab[:, 2] - curvature, angle * lever if sweep.mode == "continuous" else np.zeros(len(g_lab))
+
+
+@njit(cache=True)
+def _near(g_zero, rotation, margin, code, angle, phi, wavenumber):  # type: ignore[no-untyped-def]
+    n = g_zero.shape[0]
+    index = np.empty(n, dtype=np.int64)
+    g = np.empty((n, 3))
+    s = np.empty(n)
+    half = np.empty(n)
+    cosine, sine = np.cos(phi), np.sin(phi)
+    down, across = (np.cos(angle), np.sin(angle)) if code == 0 else (1.0, angle)
+    m = 0
+    for i in range(n):
+        a, b, c = g_zero[i, 0], g_zero[i, 1], g_zero[i, 2]
+        z = rotation[2, 0] * a + rotation[2, 1] * b + rotation[2, 2] * c
+        off = -z * down - (a * a + b * b + c * c) / (2 * wavenumber)
+        if abs(off) > across * 4.0 + margin[i]:  # no |g| is beyond 4 Å⁻¹: most reflections end here
+            continue
+        x = rotation[0, 0] * a + rotation[0, 1] * b + rotation[0, 2] * c
+        y = rotation[1, 0] * a + rotation[1, 1] * b + rotation[1, 2] * c
+        if code == 0:
+            width = across * np.sqrt(x * x + y * y)
+        elif code == 1:
+            width = across * abs(cosine * y - sine * x)
+        else:
+            width = 0.0
+        if abs(off) < width + margin[i]:
+            index[m] = i
+            g[m, 0], g[m, 1], g[m, 2] = x, y, z
+            s[m] = off
+            half[m] = width
+            m += 1
+    return index[:m], g[:m], s[:m], half[:m]
+
+
+def near_sphere(
+    *, g_zero: Floats, rotation: Floats, sweep: Sweep, margin_per_angstrom: Floats | float
+) -> tuple[Ints, Floats, Floats, Floats]:
+    """Reflections (of ``g_zero`` (n, 3) at tilt 0) within ``margin_per_angstrom`` of the sweep of one frame.
+
+    Their numbers (m,), g in the laboratory (m, 3), s and half of the sweep (m,).
+    """
+    margin = np.broadcast_to(np.asarray(margin_per_angstrom, dtype=np.float64), (len(g_zero),))
+    return _near(  # type: ignore[no-any-return]
+        g_zero,
+        np.ascontiguousarray(rotation),
+        margin,
+        _CODES.get(sweep.mode, 2),
+        np.radians(sweep.half_angle_deg),
+        np.radians(sweep.tilt_axis_deg),
+        sweep.wavenumber,
+    )

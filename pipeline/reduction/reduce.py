@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 
@@ -11,9 +10,10 @@ from pipeline.reduction.assemble import ReducedSeries, assemble
 from pipeline.reduction.axis import AxisSearch
 from pipeline.reduction.first_lattice import first_geometry, index_series, search_axis
 from pipeline.reduction.indexing import points_at_zero_tilt
-from pipeline.reduction.integrate_series import integrate_series, learn_profile
+from pipeline.reduction.integrate_series import Backgrounds, integrate_series, learn_profile
 from pipeline.reduction.lattice import Indexed
-from pipeline.reduction.orient import orient, with_tilts
+from pipeline.reduction.orient import orient
+from pipeline.reduction.rocking import Rocking
 from pipeline.reduction.series import px_per_inverse_angstrom, sweep_of
 from pipeline.reduction.spots import Survey, survey
 from twin.model.dataset import Dataset
@@ -21,6 +21,8 @@ from twin.model.dataset import Dataset
 __all__ = ["ReducedSeries", "reduce_series"]
 
 Progress = Callable[[str, float], None]
+
+WIDE = Rocking(shape="sphere", width_per_angstrom=0.0075)  # until the data say better
 
 
 def resolution_limit(dataset: Dataset, seen: Survey, found: Indexed, asked: float | None) -> float:
@@ -68,29 +70,37 @@ def reduce_series(
 def _integrate_and_merge(
     dataset: Dataset, seen: Survey, found: Indexed, axis: AxisSearch, g_max: float, log: list[str], tell: Progress
 ) -> ReducedSeries:
-    peaks, centring, system = seen.peaks, found.symmetry.centring, found.symmetry.system
+    peaks, symmetry = seen.peaks, found.symmetry
     strong = found.good & (peaks.intensity > 12.0 * peaks.sigma)
     if np.count_nonzero(strong) < 20:
         strong = found.good & (peaks.intensity >= np.quantile(peaks.intensity[found.good], 0.5))
-    profile = learn_profile(dataset=dataset, seen=seen, geometry=found.geometry, strong=strong)
-    geometry, hall, diameter, margin = found.geometry, None, 100.0, 0.015
+    backgrounds: Backgrounds = {}
+    profile = learn_profile(
+        dataset=dataset, seen=seen, geometry=found.geometry, strong=strong, backgrounds=backgrounds
+    )
+    geometry, hall, rocking = found.geometry, None, WIDE
     for final in (False, True):
-        sweep = sweep_of(dataset, geometry.microscope.projection.tilt_axis_deg)
         o, learned = integrate_series(
             dataset=dataset,
             seen=seen,
             geometry=geometry,
-            centring=centring,
+            centring=symmetry.centring,
             profile=profile,
             g_max_per_angstrom=g_max,
-            margin_per_angstrom=margin,
+            rocking=rocking,
+            backgrounds=backgrounds,
         )
         tell("orientation", 0.9 if final else 0.65)
         profile = profile if final else learned
-        fit, evidence = orient(o, geometry, sweep, system, diameter, hall)
-        hall, diameter = evidence.hall, fit.diameter_angstrom
-        margin = float(np.clip(2.0 / diameter, 0.002, 0.03))
-        geometry = with_tilts(geometry, fit)
-    fit = replace(fit, rotation=geometry.rotation)
+        fit, evidence = orient(
+            o,
+            geometry,
+            centre_px=seen.centre_px,
+            sweep=sweep_of(dataset, geometry.microscope.projection.tilt_axis_deg),
+            symmetry=symmetry,
+            rocking=rocking,
+            hall=hall,
+        )
+        hall, rocking, geometry = evidence.hall, fit.rocking, fit.geometry
     log.append(evidence.sentence())
-    return assemble(dataset, seen, found, axis, geometry, fit, evidence, o, profile, g_max, log)
+    return assemble(dataset, seen, found, axis, fit, evidence, o, profile, g_max, log)

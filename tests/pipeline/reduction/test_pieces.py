@@ -6,12 +6,10 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from pipeline.reduction.axis import tilt_rotations
 from pipeline.reduction.cell import find_cell, reduce_basis
-from pipeline.reduction.gauge import common_gauge
 from pipeline.reduction.lattice_symmetry import lattice_symmetries
 from pipeline.reduction.laue import laue_evidence
-from pipeline.reduction.predict import cumulative, exposure_average, swept_fraction
+from pipeline.reduction.rocking import SHAPES, Rocking, cumulative, density, exposure_average, same_fwhm, swept_fraction
 from twin.model.crystal import Cell
 from twin.physics.lattice import direct_matrix
 
@@ -24,30 +22,68 @@ CENTRINGS = {
 }
 
 
-def test_relrod_integrates_to_one(synthetic) -> None:
-    assert cumulative(np.array([0.0]))[0] == pytest.approx(0.5)
-    inner = float(np.diff(cumulative(np.array([-20.0, 20.0])))[0])
+SPHERE = Rocking(shape="sphere", width_per_angstrom=0.01)  # diameter 100 Å
+
+
+def test_sphere_integrates_to_one(synthetic) -> None:
+    assert cumulative("sphere", np.array([0.0]))[0] == pytest.approx(0.5)
+    inner = float(np.diff(cumulative("sphere", np.array([-20.0, 20.0])))[0])
     assert inner == pytest.approx(1 - 1.5 / (np.pi**2 * 20), abs=1e-4)  # the tails fall as 3 / (4 pi^2 u^2)
     s = np.array([0.0, 0.004, 0.011])
     expected = synthetic.sphere_relrod(s=s, diameter_angstrom=100.0)
-    narrow = exposure_average(s=s, half_sweep=np.full(3, 1e-5), diameter_angstrom=100.0, mode="stills")
+    narrow, _ = exposure_average(
+        s=s, half_sweep=np.full(3, 1e-5), g_length=np.ones(3), rocking=SPHERE, mode="stills"
+    )
     assert np.allclose(narrow, expected, rtol=0.01)
 
 
+@pytest.mark.parametrize("shape", SHAPES)
+def test_density_is_the_derivative_of_the_cumulative(shape) -> None:
+    u = np.linspace(-3, 3, 41)
+    rise = (cumulative(shape, u + 1e-3) - cumulative(shape, u - 1e-3)) / 2e-3
+    assert np.allclose(rise, density(shape, u), rtol=0.01, atol=2e-3)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_width_at_half_height(shape) -> None:
+    rocking = same_fwhm(SPHERE, shape)
+    assert rocking.fwhm_per_angstrom == pytest.approx(SPHERE.fwhm_per_angstrom)
+    edge = np.array([0.0, 0.5 * rocking.fwhm_per_angstrom / rocking.width_per_angstrom])
+    top, half = density(shape, edge)
+    assert half == pytest.approx(0.5 * top, rel=1e-3)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("mode", ["precession", "continuous"])
-def test_sweep_conserves_the_rocking_curve(mode) -> None:
-    """However the exposure sweeps, ∫ of its average over s is that of the relrod: 1."""
+def test_sweep_conserves_the_rocking_curve(mode, shape) -> None:
+    """However the exposure sweeps, the integral of its average over s is that of the curve, 1; and dP/ds is right."""
     s = np.linspace(-0.4, 0.4, 16001)
-    value = exposure_average(s=s, half_sweep=np.full(len(s), 0.02), diameter_angstrom=100.0, mode=mode)
-    assert np.trapezoid(value, s) == pytest.approx(1.0, abs=0.01)
-    assert swept_fraction(s=np.zeros(1), half_sweep=np.array([0.1]), diameter_angstrom=100.0)[0] > 0.95
+    rocking = same_fwhm(SPHERE, shape)
+    flat = np.full(len(s), 0.02)
+    value, slope = exposure_average(s=s, half_sweep=flat, g_length=np.ones(len(s)), rocking=rocking, mode=mode)
+    assert np.trapezoid(value, s) == pytest.approx(1.0, abs=0.03 if shape == "lorentzian" else 0.01)
+    assert np.allclose(np.gradient(value, s), slope, atol=0.02 * np.max(np.abs(slope)))
+    whole = swept_fraction(s=np.zeros(1), half_sweep=np.array([0.1]), g_length=np.ones(1), rocking=rocking)
+    assert whole[0] > 0.95
 
 
 def test_camel_has_two_humps() -> None:
-    value = exposure_average(
-        s=np.array([0.0, 0.019, 0.03]), half_sweep=np.full(3, 0.02), diameter_angstrom=400.0, mode="precession"
+    narrow = Rocking(shape="sphere", width_per_angstrom=0.0025)
+    value, _ = exposure_average(
+        s=np.array([0.0, 0.019, 0.03]),
+        half_sweep=np.full(3, 0.02),
+        g_length=np.ones(3),
+        rocking=narrow,
+        mode="precession",
     )
     assert value[1] > 1.5 * value[0] > 3 * value[2]
+
+
+def test_mosaicity_widens_with_g() -> None:
+    rocking = Rocking(shape="gaussian", width_per_angstrom=0.002, mosaic_deg=0.1)
+    width = rocking.widths(np.array([0.0, 1.0]))
+    assert width[0] == pytest.approx(0.002)
+    assert width[1] == pytest.approx(np.hypot(0.002, np.radians(0.1)))
 
 
 @pytest.mark.parametrize(
@@ -90,17 +126,6 @@ def test_cell_among_spurious_spots() -> None:
     points = np.concatenate([points, rng.uniform(-0.5, 0.5, size=(len(points) // 2, 3))])
     found = find_cell(points=points, weight=np.ones(len(points)), g_limit=0.9)
     assert abs(np.linalg.det(found.direct)) == pytest.approx(abs(np.linalg.det(true)), rel=0.01)
-
-
-def test_gauge_recovers_azimuth_and_turn() -> None:
-    rng = np.random.default_rng(2)
-    alpha = np.linspace(-40, 40, 41)
-    crystal = Rotation.from_rotvec(np.radians([0.4, -0.3, 0.5])).as_matrix()
-    jitter = Rotation.from_rotvec(np.radians(rng.normal(scale=0.01, size=(41, 3)))).as_matrix()
-    rotation = jitter @ tilt_rotations(tilt_axis_deg=31.0, alpha_deg=alpha) @ crystal
-    azimuth, q = common_gauge(rotation=rotation, alpha_deg=alpha, tilt_axis_deg=31.8)
-    assert azimuth == pytest.approx(31.0, abs=0.02)
-    assert np.degrees(Rotation.from_matrix(q @ crystal.T).magnitude()) < 0.03
 
 
 def test_laue_class_tells_m3_from_m3m(synthetic) -> None:

@@ -1,0 +1,210 @@
+"""Lattice, tilt axis, distortions, and centre, turn and scale of each frame, from positions and intensities together.
+
+Positions tell the centre and the turn about the beam of a frame, intensities its tilts: a tilt moves reflections
+through the edge of the sweep. Both tell the azimuth of the axis and the turn of the crystal. F², the rocking curve and
+the relative error of the model are settled in turn with the least squares. Frames stray from the goniometer by amounts
+that two halves of the data agree on (looseness.py): none on a smooth one. (PETS2 compares simulated and observed
+frames in the same spirit; Palatinus et al., Acta Cryst. B75 (2019) 512.)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.reduction.geometry import Geometry, metric_freedom, predicted_px, stepped
+from pipeline.reduction.looseness import Looseness, estimated_looseness, frame_prior
+from pipeline.reduction.normal import Normal, normal_equations, solve
+from pipeline.reduction.observations import Observations
+from pipeline.reduction.position_rows import excitation_rows
+from pipeline.reduction.predict import Sweep
+from pipeline.reduction.refine_geometry import (
+    Positions,
+    frame_offsets,
+    honest_sigma,
+    position_equations,
+    shared_prior,
+)
+from pipeline.reduction.rocking import SHAPES, Rocking
+from pipeline.reduction.shares import (
+    Passage,
+    fit_rocking,
+    group_numbers,
+    passage,
+    relative_error,
+    settle,
+    student_weight,
+)
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+AXIS_PRIOR_DEG = 1.5
+ELLIPSE_PRIOR = 0.01
+LARGEST_TILT_STEP_DEG = 0.15
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class BundleFit:
+    """Geometry, scale of each frame (frames,), rocking curve, how far frames stray, relative error of the model of the
+    intensities, weighted mean square misfit of them, rms of the positions in px, cycles."""
+
+    geometry: Geometry
+    scale: Floats
+    rocking: Rocking
+    looseness: Looseness
+    error: float
+    misfit: float
+    rms_px: float
+    cycles: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _State:
+    geometry: Geometry
+    log_scale: Floats
+    rocking: Rocking
+    looseness: Looseness
+    error: float
+    f2: Floats | None
+
+
+def _intensity_halves(
+    state: _State, o: Observations, where: Passage, group: Ints, metric_parameters: int
+) -> tuple[tuple[Normal, Normal], float]:
+    """Normal equations of the intensities, reflections of even and of odd numbers apart, and the mean misfit."""
+    assert state.f2 is not None
+    p, slope = where.share(state.rocking)
+    unit = state.f2[group] * np.exp(state.log_scale)[o.frame]
+    model = unit * p
+    weight = student_weight(o, model, state.error)
+    residual = o.intensity - model
+    shared, own = excitation_rows(
+        geometry=state.geometry, hkl=o.hkl, frame=o.frame, metric_parameters=metric_parameters, terms=6
+    )
+    rise = (unit * slope)[:, None]
+    own = rise * own
+    own[:, 5] = model
+    frames = len(state.log_scale)
+    halves = [
+        normal_equations(
+            common=rise[half] * shared[half],
+            single=own[half],
+            residual=residual[half],
+            weight=weight[half],
+            frame=o.frame[half],
+            frames=frames,
+        )
+        for half in (group % 2 == 0, group % 2 == 1)
+    ]
+    return (halves[0], halves[1]), float(np.mean(weight * residual**2))
+
+
+def _position_halves(now: Geometry, spots: Positions, freedom: Floats) -> tuple[tuple[Normal, Normal], float]:
+    predicted, _ = predicted_px(geometry=now, hkl=spots.hkl, frame=spots.frame)
+    residual = spots.observed_px - predicted
+    frames = len(np.unique(spots.frame))
+    sigma = honest_sigma(residual, spots.sigma_px, freedom=3.0 * frames + 10.0)
+    used = np.hypot(residual[:, 0], residual[:, 1]) < 3.5 * sigma
+    weight = np.where(used, sigma**-2.0, 0.0)
+    even = np.arange(len(sigma)) % 2 == 0
+    halves = [position_equations(now, spots, residual, np.where(h, weight, 0.0), freedom) for h in (even, ~even)]
+    return (halves[0], halves[1]), float(np.sqrt(np.mean(residual[used] ** 2))) if np.any(used) else float("nan")
+
+
+def refine_bundle(
+    *,
+    geometry: Geometry,
+    centre_px: Floats,
+    spots: Positions,
+    observations: Observations,
+    sweep: Sweep,
+    hall: str,
+    rotations: Ints | None,
+    rocking: Rocking,
+    log_scale: Floats | None = None,
+    cycles: int = 14,
+) -> BundleFit:
+    """``centre_px``: (frames, 2) as the direct beam shows them. ``rotations``: operations that the metric obeys."""
+    o, freedom = observations, metric_freedom(rotations)
+    groups, group = group_numbers(o.hkl, hall)
+    parameters = groups + 3 * len(geometry.alpha_deg)
+    harmonics = len(spots.hkl) >= 400
+    state = _State(
+        geometry=geometry,
+        log_scale=np.zeros(len(geometry.alpha_deg)) if log_scale is None else log_scale,
+        rocking=rocking,
+        looseness=Looseness(),
+        error=0.2,
+        f2=None,
+    )
+    misfit, rms, cycle = float("inf"), float("nan"), 0
+    for cycle in range(1, cycles + 1):
+        where = passage(o, state.geometry, sweep)
+        state = _settled(state, o, where, group, groups, parameters, judge=cycle in (2, 4, 7, 10))
+        halves, misfit = _intensity_halves(state, o, where, group, len(freedom))
+        seen, rms = _position_halves(state.geometry, spots, freedom)
+        both = (halves[0].plus(seen[0]), halves[1].plus(seen[1]))
+        offset = frame_offsets(state.geometry, centre_px, state.log_scale)
+        if cycle >= 3:
+            state = replace(state, looseness=estimated_looseness(both, offset, before=state.looseness, known="all"))
+        moved = state.geometry.microscope.projection.tilt_axis_deg - geometry.microscope.projection.tilt_axis_deg
+        prior = shared_prior(
+            state.geometry,
+            axis_moved_deg=moved,
+            metric_parameters=len(freedom),
+            ellipse=ELLIPSE_PRIOR,
+            axis_deg=AXIS_PRIOR_DEG,
+            harmonics=harmonics,
+        )
+        x, own = solve(both[0].plus(both[1]), frame_prior(state.looseness, offset, *prior))
+        state, largest = _moved(state, x, own, freedom, rotations)
+        if cycle > 7 and largest < 0.0005:
+            break
+    return BundleFit(
+        geometry=state.geometry,
+        scale=np.exp(state.log_scale),
+        rocking=state.rocking,
+        looseness=state.looseness,
+        error=state.error,
+        misfit=misfit,
+        rms_px=rms,
+        cycles=cycle,
+    )
+
+
+def _settled(
+    state: _State, o: Observations, where: Passage, group: Ints, groups: int, parameters: int, *, judge: bool
+) -> _State:
+    """F², the relative error of the model and, when ``judge``, the rocking curve, for the present geometry."""
+    scale = np.exp(state.log_scale)
+    rocking = state.rocking
+    if judge:
+        rocking = fit_rocking(
+            o=o,
+            where=where,
+            scale=scale,
+            group=group,
+            groups=groups,
+            error=state.error,
+            start=rocking,
+            shapes=SHAPES,
+        )
+    share = where.share(rocking)[0] * scale[o.frame]
+    f2 = settle(o, share, group, groups, state.error, state.f2)
+    error = relative_error(o, f2[group] * share, parameters)
+    return replace(state, rocking=rocking, f2=f2, error=error)
+
+
+def _moved(state: _State, x: Floats, own: Floats, freedom: Floats, rotations: Ints | None) -> tuple[_State, float]:
+    """The state after a step, and the rms of the frames' turns in degrees."""
+    limit = np.radians(LARGEST_TILT_STEP_DEG)
+    turn = np.clip(own[:, 2:5], -limit, limit)
+    geometry = stepped(
+        geometry=state.geometry, shared=x, centre=own[:, :2], turn=turn, freedom=freedom, rotations=rotations
+    )
+    log_scale = state.log_scale + np.clip(own[:, 5], -0.5, 0.5)
+    largest = float(np.degrees(np.sqrt(np.mean(turn**2)) + np.linalg.norm(x[:3])))
+    return replace(state, geometry=geometry, log_scale=log_scale - np.median(log_scale)), largest
