@@ -34,6 +34,7 @@ def _maxima(*, points: Floats, weight: Floats, g_limit: float, grid: int, number
     score = value[tuple(at.T)]
     length = np.linalg.norm(t, axis=1)
     keep = (length > shortest) & (length < 0.48 * grid / (2 * g_limit))
+    keep &= (t @ np.array([1.0, 1e-3, 1e-6])) >= 0.0  # one of t and −t
     t, score = t[keep], score[keep]
     return np.asarray(t[np.argsort(-score)[:number]])
 
@@ -78,6 +79,21 @@ def indexed(*, direct: Floats, points: Floats, tolerance: float = 0.25) -> NDArr
     return np.asarray(np.all(np.abs(h - np.rint(h)) < tolerance, axis=1))
 
 
+def _candidates(t: Floats, score: Floats) -> Floats:
+    """The vectors (m, 3) that cells are made of: short ones, sure ones, and some that leave the plane of these.
+
+    With a zone axis along the beam at tilt 0, all sure vectors lie in the plane of the detector: those out of it suffer
+    from the thickness of the cone of precession and from the wedge that the tilts leave out.
+    """
+    sure = np.flatnonzero(score > 0.5 * score.max())
+    short = sure[np.argsort(np.linalg.norm(t[sure], axis=1))[:16]]
+    chosen = np.concatenate([short, sure[np.argsort(-score[sure])[:8]]])  # a strong sublattice fills the short ones
+    unit = t / np.linalg.norm(t, axis=1)[:, None]
+    normal = np.linalg.svd(unit[chosen])[2][2]
+    out = np.flatnonzero((np.abs(unit @ normal) > 0.3) & (score > 0.2 * score.max()))
+    return np.asarray(t[np.unique(np.concatenate([chosen, out[np.argsort(-score[out])[:10]]]))])
+
+
 def find_cell(
     *,
     points: Floats,
@@ -93,17 +109,15 @@ def find_cell(
     used, w = points[inside], weight[inside]
     if len(used) < 30:
         raise ReductionError(f"no lattice: only {len(used)} spots below {g_limit:.2f} Å⁻¹, at least 30 are needed")
-    start = _maxima(points=used, weight=w, g_limit=g_limit, grid=grid, number=80, shortest=shortest_angstrom)
+    start = _maxima(points=used, weight=w, g_limit=g_limit, grid=grid, number=300, shortest=shortest_angstrom)
     if len(start) < 3:
         raise ReductionError(
             f"no lattice: the transform of {len(used)} spots has fewer than three maxima up to {longest_angstrom} Å"
         )
     t, score = refine_vectors(vectors=start, points=used, weight=w)
     length = np.linalg.norm(t, axis=1)
-    keep = (score > 0.5 * score.max()) & (length > shortest_angstrom) & (length < longest_angstrom)
-    t, score, length = t[keep], score[keep], length[keep]
-    short, sure = np.argsort(length)[:22], np.argsort(-score)[:10]  # a strong sublattice fills the short ones
-    t = t[np.unique(np.concatenate([short, sure]))]
+    keep = (length > shortest_angstrom) & (length < longest_angstrom)
+    t = _candidates(t[keep], score[keep])
     best: list[tuple[float, float, Floats]] = []
     for i, j, k in combinations(range(len(t)), 3):
         triple = t[[i, j, k]]

@@ -128,6 +128,20 @@ def test_cell_among_spurious_spots() -> None:
     assert abs(np.linalg.det(found.direct)) == pytest.approx(abs(np.linalg.det(true)), rel=0.01)
 
 
+def test_a_long_axis_along_the_beam_is_found() -> None:
+    """The spots are uncertain along z and a wedge of them is missing: all sure vectors lie in one plane."""
+    rng = np.random.default_rng(0)
+    true = direct_matrix(Cell(a_angstrom=3.78, b_angstrom=3.78, c_angstrom=9.5)).T
+    steps = np.stack(np.meshgrid(*[np.arange(-9, 10)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
+    points = steps @ np.linalg.inv(true).T @ Rotation.from_euler("z", 8.0, degrees=True).as_matrix().T
+    in_wedge = np.abs(points[:, 2]) < np.tan(np.radians(38.0)) * np.abs(points[:, 1])
+    points = points[in_wedge & (np.linalg.norm(points, axis=1) < 1.0)]
+    points = np.repeat(points, 2, axis=0)
+    points = points + rng.normal(size=points.shape) * np.array([0.002, 0.002, 0.02])
+    found = find_cell(points=points, weight=np.ones(len(points)), g_limit=1.0)
+    assert abs(np.linalg.det(found.direct)) == pytest.approx(abs(np.linalg.det(true)), rel=0.03)
+
+
 def test_laue_class_tells_m3_from_m3m(synthetic) -> None:
     from twin.physics.lattice import miller_indices, reciprocal_matrix
     from twin.physics.structure_factors import structure_factors
