@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import ndtri
 
 from pipeline.refinement.figures import intensity_weights
 from pipeline.refinement.settings import DynamicalSettings
@@ -51,9 +52,15 @@ def exposure_directions(*, mode: Mode, semi_angle_deg: float, steps: int, tilt_a
 
 
 def block_positions(count: int) -> Floats:
-    """Turns (count,) of equally many equidistant mosaic blocks, with a standard deviation of 1."""
-    x = np.arange(count, dtype=np.float64) - 0.5 * (count - 1)
-    return np.asarray(x / max(float(np.sqrt(np.mean(x**2))), 1e-300)) if count > 1 else np.zeros(1)
+    """Turns (count,) of equally strong mosaic blocks with a standard deviation of 1: a Gaussian cut into equal shares.
+
+    Each block stands at the median of its share, the quantiles (i + ½)/count; Dyngo's blocks are placed like that (see
+    docs/validation/refinement.md).
+    """
+    if count < 2:
+        return np.zeros(count)
+    x = ndtri((np.arange(count) + 0.5) / count)
+    return np.asarray(x / np.sqrt(np.mean(x**2)))
 
 
 def mosaic_directions(

@@ -27,8 +27,8 @@ class DynamicalSettings:
     reflection_g_max: resolution limit of the refined reflections; g_max when None.
     beams_per_step: couple at each step only the beams that are within s_g_max there (Jana's way; many times faster for
     thick crystals), not all those of the frame.
-    mosaicity_deg: spread (standard deviation) of ``mosaic_blocks`` equal blocks turned about the axis that is
-    perpendicular to beam and tilt axis; where to start from when it is refined (0.1 then if it is 0).
+    mosaicity_deg: spread (standard deviation) of ``mosaic_blocks`` equally strong blocks, Gaussian, turned about the
+    axis that is perpendicular to beam and tilt axis; where to start from when it is refined (0.1 then if it is 0).
     hold_out_every: every n-th frame is left out of the refinement and predicted from it; 0 for none.
     """
 

@@ -71,6 +71,7 @@ def test_mosaic_blocks_have_the_spread_and_the_slope_that_they_say() -> None:
     turns = block_positions(5)
     assert turns.mean() == pytest.approx(0.0)
     assert turns.std() == pytest.approx(1.0)
+    assert turns[4] / turns[3] == pytest.approx(1.2815516 / 0.5244005)  # 90 % and 70 % points of a Gaussian
     base, across = np.array([[0.0, 0.0, 1.0]]), np.array([0.0, 1.0, 0.0])
     out, slope = mosaic_directions(directions=base, across=across, turns=turns, mosaicity_deg=0.2)
     np.testing.assert_allclose(np.degrees(np.arcsin(np.abs(out[:, 0]))), 0.2 * np.abs(turns), atol=1e-9)
