@@ -7,7 +7,9 @@ from typing import Literal
 
 from hardware.protocols import Clock
 
-Kind = Literal["begin", "move", "rotate", "precession", "unblank", "blank", "frame", "retry", "fault", "end"]
+Kind = Literal[
+    "begin", "move", "rotate", "precession", "particle", "unblank", "blank", "frame", "retry", "fault", "end"
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ Operation = Literal[
     "beam.blank",
     "beam.unblank",
     "precession.set_semi_angle",
+    "navigator.go_to",
     "detector.start",
     "detector.read",
 ]

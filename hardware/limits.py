@@ -60,7 +60,8 @@ def check_plan(plan: Plan, *, limits: Limits, take_up: TakeUp, flux_e_per_angstr
     ends = (run_up_start_deg(plan, frames[0].alpha_start_deg, take_up=take_up), frames[0].alpha_start_deg)
     for alpha_deg in (*ends, frames[-1].alpha_end_deg):
         within("tilt in degrees (run-up included)", alpha_deg, limits.tilt_min_deg, limits.tilt_max_deg)
-    fluence = plan.frame_count * plan.exposure_s * flux_e_per_angstrom2_s
+    exposures = 1 if plan.mode == "serial" else plan.frame_count  # of one particle
+    fluence = exposures * plan.exposure_s * flux_e_per_angstrom2_s
     within("fluence in e/Å²", fluence, 0.0, limits.fluence_max_e_per_angstrom2)
 
 

@@ -1,4 +1,4 @@
-"""Acquisition of a tilt series: stepwise (precession or stills) and continuous. Knows the protocols and nothing else.
+"""Acquisition: stepwise (precession or stills), continuous, serial (one still a particle). Knows the protocols only.
 
 The plan is checked as a whole before the first move, the beam is open only while frames are exposed and is blanked at
 the end whatever happens, and frames that the recorder already has are not taken again.
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from hardware.errors import DeviceError, FrameLate, StageError
+from hardware.errors import DeviceError, FrameLate, LimitError, StageError
 from hardware.events import Event, EventLog
 from hardware.limits import (
     GuardedGoniometer,
@@ -23,7 +23,7 @@ from hardware.limits import (
     run_up_start_deg,
     sweep_speed_deg_s,
 )
-from hardware.protocols import BeamControl, Clock, MicroscopeDevice, Recorder
+from hardware.protocols import BeamControl, Clock, MicroscopeDevice, Navigator, Recorder
 from twin.model.plan import Plan, PlannedFrame
 
 Progress = Callable[[int, int], None]
@@ -48,7 +48,10 @@ class Options:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Acquisition:
-    """Outcome: frames taken now and before, time and fluence spent now, and what happened."""
+    """Outcome: frames taken now and before, time and fluence spent now, and what happened.
+
+    The fluence is what one particle got: of a serial series that of one exposure.
+    """
 
     frames_taken: int
     frames_kept: int
@@ -67,6 +70,7 @@ class _Session:
     clock: Clock
     log: EventLog
     progress: Progress | None
+    navigator: Navigator | None = None
 
 
 def acquire(
@@ -79,6 +83,7 @@ def acquire(
     options: Options | None = None,
     progress: Progress | None = None,
     log: EventLog | None = None,
+    navigator: Navigator | None = None,
 ) -> Acquisition:
     """Take the frames of ``plan`` that ``recorder`` lacks.
 
@@ -89,6 +94,8 @@ def acquire(
     options = Options() if options is None else options
     log = EventLog(clock=clock) if log is None else log
     flux = device.settings().beam.flux_e_per_angstrom2_s
+    if plan.mode == "serial" and navigator is None:
+        raise LimitError("a serial plan needs a navigator, which brings one particle after the other under the beam")
     check_plan(plan, limits=limits, take_up=options.take_up, flux_e_per_angstrom2_s=flux)
     missing = [frame for frame in plan.frames() if frame.index in set(recorder.missing)]
     kept = plan.frame_count - len(missing)
@@ -101,16 +108,18 @@ def acquire(
         clock=clock,
         log=log,
         progress=progress,
+        navigator=navigator,
     )
     log.add("begin", text=f"{plan.mode}, {plan.frame_count} frames, {kept} of them recorded before")
     if missing:
         _run(session, missing)
     log.add("end")
+    exposed_s = [frame.exposure_s for frame in missing]
     return Acquisition(
         frames_taken=len(missing),
         frames_kept=kept,
         elapsed_s=log.elapsed_s(),
-        fluence_e_per_angstrom2=sum(frame.exposure_s for frame in missing) * flux,
+        fluence_e_per_angstrom2=(max(exposed_s, default=0.0) if plan.mode == "serial" else sum(exposed_s)) * flux,
         events=tuple(log.events),
     )
 
@@ -123,6 +132,8 @@ def _run(session: _Session, missing: list[PlannedFrame]) -> None:
         if session.plan.mode == "continuous":
             for stretch in _stretches(missing):
                 _sweep(session, stretch)
+        elif session.plan.mode == "serial":
+            _particles(session, missing)
         else:
             _steps(session, missing)
     except BaseException as error:
@@ -152,6 +163,16 @@ def _steps(session: _Session, missing: Sequence[PlannedFrame]) -> None:
             _move(session, frame.alpha_start_deg)
         before = frame.index
         session.clock.sleep(session.options.settle_s)
+        _expose_step(session, frame)
+
+
+def _particles(session: _Session, missing: Sequence[PlannedFrame]) -> None:
+    """The stage stands still; a particle, a still, the next particle."""
+    _approach(session, session.plan.start_deg)
+    for frame in missing:
+        if session.navigator is not None:
+            session.log.add("particle", frame=frame.index)
+            session.navigator.go_to(frame.index)
         _expose_step(session, frame)
 
 

@@ -79,6 +79,14 @@ class DetectorControl(Protocol):
         ...
 
 
+class Navigator(Protocol):
+    """Brings particles under the beam one after the other: a serial acquisition has no other axis than this one."""
+
+    def go_to(self, index: int, /) -> None:
+        """Find particle ``index`` and centre it."""
+        ...
+
+
 class MicroscopeDevice(Protocol):
     """The parts together, and the settings that the laboratory believes in."""
 

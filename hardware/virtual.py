@@ -21,6 +21,7 @@ from hardware.virtual_parts import (
     StageModel,
     VirtualBeam,
     VirtualDetector,
+    VirtualNavigator,
     VirtualPrecession,
     VirtualStage,
 )
@@ -51,11 +52,13 @@ class VirtualMicroscope:
         self.goniometer = VirtualStage(model=StageModel() if stage is None else stage, clock=clock, faults=plan)
         self.beam = VirtualBeam(clock=clock, faults=plan)
         self.precession = VirtualPrecession(faults=plan)
+        self.navigator = VirtualNavigator(clock=clock, faults=plan)
         self.detector = VirtualDetector(
             source=source,
             stage=self.goniometer,
             beam=self.beam,
             precession=self.precession,
+            navigator=self.navigator,
             clock=clock,
             faults=plan,
         )
@@ -86,8 +89,7 @@ class TwinSource:
 
     def counts(self, conditions: ExposureConditions) -> NDArray[np.uint32]:
         planned = self.plan.frames()
-        starts = np.array([frame.alpha_start_deg for frame in planned])
-        nearest = int(np.argmin(np.abs(starts - conditions.alpha_start_deg)))
+        nearest = self._nearest(conditions)
         if conditions.blanked:
             return self.respond(np.zeros(self.bad.shape), nearest)
         pose = replace(
@@ -107,6 +109,13 @@ class TwinSource:
 
     def bad_pixels(self) -> NDArray[np.bool_]:
         return self.bad
+
+    def _nearest(self, conditions: ExposureConditions) -> int:
+        """The planned exposure at these angles; in a serial plan the particle's own."""
+        if self.plan.mode == "serial":
+            return conditions.particle
+        starts = np.array([frame.alpha_start_deg for frame in self.plan.frames()])
+        return int(np.argmin(np.abs(starts - conditions.alpha_start_deg)))
 
     def _turned(self, rotation: Matrix3, angle_deg: float) -> Matrix3:
         """The rotation followed by ``angle_deg`` about the tilt axis; unchanged when that is nothing."""

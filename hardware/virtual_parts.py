@@ -124,15 +124,30 @@ class VirtualPrecession:
         return self._angle_deg
 
 
+class VirtualNavigator:
+    """Particles in a row, each a fixed time of searching away from the next."""
+
+    def __init__(self, *, clock: Clock, faults: FaultPlan, search_s: float = 5.0) -> None:
+        self._clock, self._faults, self._search_s = clock, faults, search_s
+        self.particle = 0
+
+    def go_to(self, index: int, /) -> None:
+        if not self._faults.stuck("navigator.go_to"):
+            self._clock.sleep(self._search_s)
+            self.particle = index
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExposureConditions:
-    """How things stood during one exposure; angles of the specimen, not of the encoder."""
+    """How things stood during one exposure; angles of the specimen, not of the encoder. ``particle``: under the beam,
+    counted by the navigator."""
 
     alpha_start_deg: float
     alpha_end_deg: float
     exposure_s: float
     precession_deg: float
     blanked: bool
+    particle: int = 0
 
 
 class FrameSource(Protocol):
@@ -153,10 +168,12 @@ class VirtualDetector:
         stage: VirtualStage,
         beam: VirtualBeam,
         precession: VirtualPrecession,
+        navigator: VirtualNavigator,
         clock: Clock,
         faults: FaultPlan,
     ) -> None:
         self._source, self._stage, self._beam, self._precession = source, stage, beam, precession
+        self._navigator = navigator
         self._clock, self._faults = clock, faults
         self._left, self._exposure_s, self._begin_s = 0, 0.0, 0.0
 
@@ -179,6 +196,7 @@ class VirtualDetector:
                 exposure_s=self._exposure_s,
                 precession_deg=self._precession.semi_angle_deg(),
                 blanked=self._beam.is_blanked(),
+                particle=self._navigator.particle,
             )
         )
 

@@ -44,14 +44,13 @@ def actual_microscope(scenario: Scenario) -> Microscope:
 
 
 def tilt_plan(scenario: Scenario) -> Plan:
-    """The series as planned; the sign of the step follows from start and stop."""
+    """The series as planned; the sign of the step follows from start and stop, a serial series has none."""
     table = scenario.acquisition
-    if table.mode == "serial":
-        raise InputError("a serial acquisition has no tilt plan")
+    step_deg = table.step_deg if table.stop_deg > table.start_deg else -table.step_deg
     return Plan(
         mode=table.mode,
         start_deg=table.start_deg,
-        step_deg=table.step_deg if table.stop_deg > table.start_deg else -table.step_deg,
+        step_deg=0.0 if table.mode == "serial" else step_deg,
         frame_count=table.frame_count,
         exposure_s=table.exposure_s,
         precession_deg=table.precession_deg,

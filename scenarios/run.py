@@ -53,7 +53,7 @@ def stage(name: str) -> Stage:
 
 def refuse_planned(loaded: LoadedScenario) -> None:
     """A scenario whose acquisition is not built yet ends in one sentence."""
-    if loaded.scenario.status == "planned" or loaded.scenario.acquisition.mode == "serial":
+    if loaded.scenario.status == "planned":
         note = loaded.scenario.status_note or "its acquisition is not built yet"
         raise InputError(f"scenario {loaded.name} cannot be run: {note}")
 

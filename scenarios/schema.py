@@ -23,6 +23,9 @@ ElementSymbol = Annotated[str, StringConstraints(pattern="^[A-Z][a-z]?$")]
 DisplacementU = Annotated[float, Field(ge=0, le=0.5)]
 Size = Annotated[float, Field(gt=0, le=1000)]
 MillerIndex = Annotated[int, Field(ge=-50, le=50)]
+CellLength = Annotated[float, Field(ge=1, le=100)]
+CellAngle = Annotated[float, Field(ge=30, le=150)]
+LaueClass = Literal["-1", "2/m", "mmm", "4/m", "4/mmm", "-3", "-3m1", "-31m", "6/m", "6/mmm", "m-3", "m-3m"]
 Vector3 = Annotated[tuple[float, float, float], Field(strict=False)]
 
 
@@ -152,22 +155,30 @@ class Actual(Strict):
     position_drift_nm: float = Field(default=0.0, ge=0, le=1000)
     position_runout_nm: float = Field(default=0.0, ge=0, le=1000)
     intensity_sd_percent: float = Field(default=0.0, ge=0, le=50)
+    motion_deg: float = Field(default=0.0, ge=0, le=10)  # serial: turn of the particle during an exposure
 
 
 class Acquisition(Strict):
-    """The tilt series as planned."""
+    """The tilt series as planned; a serial one has ``frames`` and a stage that stays at ``start_deg``."""
 
     mode: Literal["precession", "continuous", "stills", "serial"]
-    start_deg: float = Field(ge=-90, le=90)
-    stop_deg: float = Field(ge=-90, le=90)
-    step_deg: float = Field(gt=0, le=30)
+    start_deg: float = Field(default=0.0, ge=-90, le=90)
+    stop_deg: float = Field(default=0.0, ge=-90, le=90)
+    step_deg: float = Field(default=1.0, gt=0, le=30)
     exposure_s: float = Field(gt=0, le=3600)
     precession_deg: float = Field(default=0.0, ge=0, le=5)
+    frames: int | None = Field(default=None, ge=1, le=MAX_FRAMES)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.start_deg == self.stop_deg:
-            raise ValueError("start_deg and stop_deg must differ")
+        if (self.mode == "serial") != (self.frames is not None):
+            raise ValueError('frames must be given in mode "serial" and in no other mode')
+        if self.mode != "serial":
+            missing = sorted({"start_deg", "stop_deg", "step_deg"} - self.model_fields_set)
+            if missing:
+                raise ValueError(f'{", ".join(missing)} must be given in mode "{self.mode}"')
+            if self.start_deg == self.stop_deg:
+                raise ValueError("start_deg and stop_deg must differ")
         if (self.mode == "precession") != (self.precession_deg > 0):
             raise ValueError('precession_deg must be above 0 in mode "precession" and 0 in every other mode')
         if self.frame_count > MAX_FRAMES:
@@ -176,7 +187,9 @@ class Acquisition(Strict):
 
     @property
     def frame_count(self) -> int:
-        """Stepwise series count both ends, a continuous one the intervals."""
+        """Stepwise series count both ends, a continuous one the intervals; a serial one says it."""
+        if self.frames is not None:
+            return self.frames
         steps = int(abs(self.stop_deg - self.start_deg) / self.step_deg + 1e-6)
         return max(1, steps if self.mode == "continuous" else steps + 1)
 
@@ -197,9 +210,18 @@ class EngineTable(Strict):
 
 
 class ReductionTable(Strict):
-    """Options of the data reduction."""
+    """Options of the data reduction.
+
+    cell_angstrom_deg (a, b, c in Å, α, β, γ in degrees) and laue: what a serial series must know beforehand; its
+    centring is found when it is not given.
+    """
 
     g_max_per_angstrom: float | None = Field(default=None, ge=0.3, le=5)
+    cell_angstrom_deg: Annotated[
+        tuple[CellLength, CellLength, CellLength, CellAngle, CellAngle, CellAngle] | None, Field(strict=False)
+    ] = None
+    laue: LaueClass | None = None
+    centring: Literal["P", "A", "B", "C", "I", "F", "R"] | None = None
 
 
 class SolutionTable(Strict):
@@ -253,7 +275,12 @@ class Scenario(Strict):
     @model_validator(mode="after")
     def _whole(self) -> Self:
         limit, plan = self.instrument.max_tilt_deg, self.acquisition
-        if plan.mode != "serial" and max(abs(plan.start_deg), abs(plan.stop_deg)) > limit:
+        if plan.mode == "serial" and (self.reduction.cell_angstrom_deg is None or self.reduction.laue is None):
+            raise ValueError(
+                'mode "serial" needs reduction.cell_angstrom_deg and reduction.laue: stills of many particles say '
+                "nothing of a lattice that is not known"
+            )
+        if max(abs(plan.start_deg), abs(plan.stop_deg)) > limit:
             raise ValueError(
                 f"acquisition.start_deg and acquisition.stop_deg must lie within ±{limit:g}° (instrument.max_tilt_deg)"
             )

@@ -8,6 +8,7 @@ so that a symmetric lattice is compared in the nearest of its equivalent setting
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
 
@@ -52,15 +53,21 @@ def angle_deg(rotation: ArrayLike) -> Floats:
     return np.degrees(Rotation.from_matrix(np.asarray(rotation)).magnitude())
 
 
-def match_lattice(*, ub_found: ArrayLike, ub_true: ArrayLike, hall_true: str) -> LatticeMatch | None:
-    """Best match of two lattices given by their UB at tilt 0 (Å⁻¹); None when they are different lattices."""
+def match_lattice(
+    *, ub_found: ArrayLike, ub_true: ArrayLike, hall_true: str, misfit: Callable[[Floats], Floats] | None = None
+) -> LatticeMatch | None:
+    """Best match of two lattices given by their UB at tilt 0 (Å⁻¹); None when they are different lattices.
+
+    ``misfit``: the found lattice in the axes of each T, (m, 3, 3), to what is to be smallest, (m,); the misorientation
+    at tilt 0 when it is left out.
+    """
     found, true = np.asarray(ub_found, dtype=np.float64), np.asarray(ub_true, dtype=np.float64)
     transforms = _transforms(_direct(found), _direct(true), np.asarray(centring_vectors(hall_true), dtype=np.float64))
     if len(transforms) == 0:
         return None
     moved = found @ np.swapaxes(transforms, 1, 2)
-    misorientation = angle_deg(rotation_part(moved @ np.linalg.inv(true)))
-    best = int(np.argmin(misorientation))
+    values = angle_deg(rotation_part(moved @ np.linalg.inv(true))) if misfit is None else misfit(moved)
+    best = int(np.argmin(values))
     return _match(transforms[best], moved[best], cell_from_reciprocal_matrix(true))
 
 

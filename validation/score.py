@@ -49,6 +49,16 @@ class OrientationScore:
         return float(np.nanmax(self.error_deg))
 
     @property
+    def median_error_deg(self) -> float:
+        return float(np.nanmedian(self.error_deg))
+
+    @property
+    def right_percent(self) -> float:
+        """Share of the indexed frames within a degree of the truth."""
+        known = self.error_deg[np.isfinite(self.error_deg)]
+        return float(100.0 * np.mean(known < 1.0))
+
+    @property
     def rms_absolute_deg(self) -> float:
         return _rms(self.absolute_deg)
 
@@ -77,30 +87,54 @@ def true_rotations(poses: tuple[Pose, ...]) -> Floats:
 
 
 def score_lattice(*, orientation: Orientation, truth: Truth) -> LatticeMatch | None:
-    """Found against true lattice at tilt 0."""
-    return match_lattice(ub_found=orientation.ub, ub_true=true_ub(truth), hall_true=truth.crystal.hall)
+    """Found against true lattice at tilt 0; of a serial series, which has no tilt 0, against all of its frames."""
+    if truth.plan.mode != "serial":
+        return match_lattice(ub_found=orientation.ub, ub_true=true_ub(truth), hall_true=truth.crystal.hall)
+
+    def misfit(lattices: Floats) -> Floats:
+        if not np.any(orientation.indexed):
+            return np.zeros(len(lattices))
+        return np.array([np.median(_angles(orientation, ub, truth)[0]) for ub in lattices])
+
+    return match_lattice(
+        ub_found=orientation.ub, ub_true=true_ub(truth), hall_true=truth.crystal.hall, misfit=misfit
+    )
 
 
 def score_orientation(*, orientation: Orientation, match: LatticeMatch, truth: Truth) -> OrientationScore | None:
     """Orientation of every indexed frame against its true pose, modulo the rotations of the true Laue class."""
-    frames = min(len(truth.poses), len(orientation.rotation))
-    use = np.nonzero(np.asarray(orientation.indexed)[:frames])[0]
+    use = _compared(orientation, truth)
     if len(use) == 0:
         return None
+    angles, nearest = _angles(orientation, match.ub, truth)
     turn_true = true_rotations(truth.poses)[use]
-    found = np.asarray(orientation.rotation)[use] @ match.ub
-    symmetry = _laue_rotations(truth.crystal)
-    true = turn_true[:, None] @ true_ub(truth)[None, None] @ symmetry[None]
+    crystal_side = np.swapaxes(turn_true, 1, 2) @ nearest @ turn_true
+    sound = angles <= 10.0 * np.median(angles) + 0.5  # a frame in a wrong orientation says nothing of the common turn
+    common = rotation_part(crystal_side[sound].mean(axis=0))
+    frames = min(len(truth.poses), len(orientation.rotation))
+    absolute, relative = np.full(frames, np.nan), np.full(frames, np.nan)
+    absolute[use] = angles
+    relative[use] = angle_deg(crystal_side @ common.T)
+    return OrientationScore(error_deg=relative, absolute_deg=absolute, common_deg=float(angle_deg(common[None])[0]))
+
+
+def _compared(orientation: Orientation, truth: Truth) -> Ints:
+    """Numbers of the frames that have both an orientation and a pose."""
+    frames = min(len(truth.poses), len(orientation.rotation))
+    return np.asarray(np.nonzero(np.asarray(orientation.indexed)[:frames])[0], dtype=np.int64)
+
+
+def _angles(orientation: Orientation, ub: Floats, truth: Truth) -> tuple[Floats, Floats]:
+    """Of the frames that are compared: angle (n,) in degrees from the nearest true orientation modulo the Laue class,
+    and the rotation between them (n, 3, 3); ``ub``: the found lattice in the true axes."""
+    use = _compared(orientation, truth)
+    found = np.asarray(orientation.rotation)[use] @ ub
+    true = true_rotations(truth.poses)[use][:, None] @ true_ub(truth)[None, None] @ _laue_rotations(truth.crystal)[None]
     delta = rotation_part(found[:, None] @ np.linalg.inv(true))
     angles = angle_deg(delta.reshape(-1, 3, 3)).reshape(delta.shape[:2])
     best = np.argmin(angles, axis=1)
-    nearest = delta[np.arange(len(use)), best]
-    crystal_side = np.swapaxes(turn_true, 1, 2) @ nearest @ turn_true
-    common = rotation_part(crystal_side.mean(axis=0))
-    absolute, relative = np.full(frames, np.nan), np.full(frames, np.nan)
-    absolute[use] = angle_deg(nearest)
-    relative[use] = angle_deg(crystal_side @ common.T)
-    return OrientationScore(error_deg=relative, absolute_deg=absolute, common_deg=float(angle_deg(common[None])[0]))
+    rows = np.arange(len(use))
+    return angles[rows, best], delta[rows, best]
 
 
 def _laue_rotations(crystal: Crystal) -> Floats:

@@ -97,6 +97,8 @@ def _orientation(orientation: Orientation | None, scores: Scores) -> dict[str, A
         "max_error_deg": score.max_error_deg if score else None,
         "indexed_frames_percent": 100 * float(np.mean(orientation.indexed)) if orientation else None,
         "rms_absolute_deg": score.rms_absolute_deg if score else None,  # beyond the contract
+        "median_error_deg": score.median_error_deg if score else None,  # likewise
+        "right_frames_percent": score.right_percent if score else None,  # likewise: within a degree
         "common_rotation_deg": score.common_deg if score else None,  # beyond the contract
     }
 

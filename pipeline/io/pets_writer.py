@@ -64,7 +64,7 @@ def _rows(hkl: Ints, intensity: Floats, sigma: Floats, zone: Ints) -> list[str]:
     return ["loop_", *[f"_refln_{n}" for n in names], *body]
 
 
-_MODES = {"precession": "precession", "continuous": "continuous rotation", "stills": "static"}
+_MODES = {"precession": "precession", "continuous": "continuous rotation", "stills": "static", "serial": "static"}
 
 
 def dynamical_cif_pets(

@@ -71,7 +71,7 @@ def unmerged(
         observations=as_observations(reflections),
         share=reflections.partiality * reflections.frame_scale[reflections.frame],
         swept=reflections.swept_fraction,
-        additive=reflections.precession_deg < FINE_SLICE_DEG,
+        additive=0.0 < reflections.precession_deg < FINE_SLICE_DEG,
     )
     value, _ = r_int(hkl=frames.hkl, intensity=frames.intensity, sigma=frames.sigma, hall="-P 1")
     n, limit, completeness = len(frames.hkl), float("nan"), float("nan")

@@ -22,9 +22,8 @@ def list_scenarios() -> None:
         table.add_column(heading, overflow="fold")
     for name in library_names():
         scenario = load_scenario(name).scenario
-        serial = scenario.acquisition.mode == "serial"
         status = "ready" if scenario.status == "ready" else "not built yet"
-        table.add_row(name, "-" if serial else str(scenario.acquisition.frame_count), status, scenario.title)
+        table.add_row(name, str(scenario.acquisition.frame_count), status, scenario.title)
     console().print(table)
 
 

@@ -96,6 +96,7 @@ def _acquire(context: Context, truth: Truth, recorder: SeriesRecorder, state: De
             limits=limits,
             clock=clock,
             progress=context.progress.update,
+            navigator=device.navigator,
         )
     except LimitError as error:
         raise InputError(f"the plan is beyond the limits of {table.name}: {error}") from None

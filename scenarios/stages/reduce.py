@@ -9,9 +9,12 @@ from scenarios.persist import save_json, save_npz
 from scenarios.schema import Scenario
 from scenarios.stages.base import Context, Outcome, Stage
 from twin.files.atomic import write_text
+from twin.files.errors import InputError
+from twin.model.crystal import Cell
 
 if TYPE_CHECKING:
     from pipeline.reduction.reduce import ReducedSeries
+    from pipeline.reduction.serial.assemble import SerialReduction
 
 PEAKS, ORIENTATION, REFLECTIONS, MERGED = "peaks.npz", "orientation.json", "reflections.npz", "merged.npz"
 KIN_PETS, DYN_PETS, SHELX = "reflections_kin.cif_pets", "reflections_dyn.cif_pets", "kinematical.hkl"
@@ -27,15 +30,33 @@ def _read(context: Context) -> Any:
     return read_dataset(context.file("frames.nxs"))
 
 
-def _work(context: Context, dataset: Any) -> Outcome:
+def _reduced(context: Context, dataset: Any) -> ReducedSeries | SerialReduction:
     from pipeline.reduction.reduce import reduce_series
+    from pipeline.reduction.serial.known import known_lattice
+    from pipeline.reduction.serial.reduce import reduce_serial
 
-    context.progress.begin("reduce", total=100)
-    reduced = reduce_series(
+    def progress(step: str, part: float) -> None:
+        context.progress.update(round(100 * part), 100)
+
+    table = context.scenario.reduction
+    if dataset.mode != "serial":
+        return reduce_series(dataset=dataset, g_max_per_angstrom=table.g_max_per_angstrom, progress=progress)
+    if table.cell_angstrom_deg is None or table.laue is None:
+        raise InputError("a serial series needs reduction.cell_angstrom_deg and reduction.laue")
+    a, b, c, alpha, beta, gamma = table.cell_angstrom_deg
+    cell = Cell(a_angstrom=a, b_angstrom=b, c_angstrom=c, alpha_deg=alpha, beta_deg=beta, gamma_deg=gamma)
+    return reduce_serial(
         dataset=dataset,
-        g_max_per_angstrom=context.scenario.reduction.g_max_per_angstrom,
-        progress=lambda step, part: context.progress.update(round(100 * part), 100),
+        known=known_lattice(cell=cell, laue=table.laue, centring=table.centring or "P"),
+        given_centring=table.centring is not None,
+        g_max_per_angstrom=table.g_max_per_angstrom,
+        progress=progress,
     )
+
+
+def _work(context: Context, dataset: Any) -> Outcome:
+    context.progress.begin("reduce", total=100)
+    reduced = _reduced(context, dataset)
     save_npz(context.file(PEAKS), reduced.peaks)
     save_json(context.file(ORIENTATION), reduced.orientation)
     save_npz(context.file(REFLECTIONS), reduced.reflections)
@@ -45,7 +66,7 @@ def _work(context: Context, dataset: Any) -> Outcome:
     return Outcome(outputs=outputs, notes=reduced.orientation.notes)
 
 
-def _export(context: Context, reduced: ReducedSeries, *, mode: str) -> None:
+def _export(context: Context, reduced: ReducedSeries | SerialReduction, *, mode: str) -> None:
     """The same reflections in the dialects of PETS (Jana2020) and SHELX."""
     from pipeline.io.cif_pets import dynamical_cif_pets, kinematical_cif_pets
     from pipeline.io.shelx import shelx_text

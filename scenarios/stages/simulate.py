@@ -18,6 +18,8 @@ from scenarios.stages.base import Context, Outcome, Stage
 from twin.files.json import read_json, write_json
 from twin.files.parallel import completed_stream
 from twin.model.crystal import Crystal
+from twin.model.instrument import Projection
+from twin.model.plan import Plan
 from twin.model.specimen import Particle, Pose
 from twin.model.truth import Truth
 from twin.physics.lattice import direct_matrix
@@ -25,6 +27,7 @@ from twin.simulate import Engine, expected_electrons
 from twin.simulate.multislice import foresee
 from twin.specimen.motion import make_poses
 from twin.specimen.mounting import euler_mounting, lying_mounting, random_mounting
+from twin.specimen.serial import serial_poses
 from twin.specimen.streams import stream
 from twin.specimen.wulff import polyhedron, wulff_half_spaces
 from validation.view import TruthIntensities
@@ -94,26 +97,38 @@ def engine_of(scenario: Scenario) -> Engine:
 def make_truth(scenario: Scenario, cif_path: Path) -> Truth:
     """Draw everything that the scenario leaves to chance: how the particle lies, and what happens at each frame."""
     crystal, microscope, plan = true_crystal(scenario, cif_path), actual_microscope(scenario), tilt_plan(scenario)
-    p, deviations = microscope.projection, scenario.actual
-    poses = make_poses(
+    return Truth(        crystal=crystal,
+        particle=_particle(scenario, crystal),
+        membrane=membrane(scenario),
+        microscope=microscope,
         plan=plan,
-        tilt_axis_deg=p.tilt_axis_deg,
-        centre_px=(p.centre_fast_px, p.centre_slow_px),
+        poses=_poses(scenario, plan, microscope.projection),
+        seed=scenario.seed,
+    )
+
+
+def _poses(scenario: Scenario, plan: Plan, projection: Projection) -> tuple[Pose, ...]:
+    deviations, centre_px = scenario.actual, (projection.centre_fast_px, projection.centre_slow_px)
+    if plan.mode == "serial":
+        return serial_poses(
+            plan=plan,
+            centre_px=centre_px,
+            seed=scenario.seed,
+            motion_deg=deviations.motion_deg,
+            centre_drift_px=deviations.centre_drift_px,
+            position_spread_nm=deviations.position_runout_nm,
+            intensity_sd_percent=deviations.intensity_sd_percent,
+        )
+    return make_poses(
+        plan=plan,
+        tilt_axis_deg=projection.tilt_axis_deg,
+        centre_px=centre_px,
         seed=scenario.seed,
         orientation_jitter_deg=deviations.orientation_jitter_deg,
         centre_drift_px=deviations.centre_drift_px,
         position_drift_nm=deviations.position_drift_nm,
         position_runout_nm=deviations.position_runout_nm,
         intensity_sd_percent=deviations.intensity_sd_percent,
-    )
-    return Truth(
-        crystal=crystal,
-        particle=_particle(scenario, crystal),
-        membrane=membrane(scenario),
-        microscope=microscope,
-        plan=plan,
-        poses=poses,
-        seed=scenario.seed,
     )
 
 

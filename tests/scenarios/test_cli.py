@@ -23,8 +23,8 @@ def _run(*arguments: str) -> int:
     [
         (("run", "nothing"), "neither a scenario of the library"),
         (("run", "ito-1"), "did you mean ito-01?"),
-        (("run", "ito-03"), "ito-03 cannot be run: serial acquisition"),
-        (("simulate", "ito-03"), "not built yet"),
+        (("run", "ito-01", "--set", "status=planned"), "ito-01 cannot be run: its acquisition is not built yet"),
+        (("simulate", "ito-01", "--set", "status=planned"), "not built yet"),
         (("run", "ito-01", "--set", "particle.sise_nm=3"), "did you mean size_nm"),
         (("run", "ito-01", "--set", "acquisition.step_deg=inf"), "finite"),
         (("run", "ito-01", "--workers", "0"), "--workers"),
@@ -52,10 +52,10 @@ def test_an_error_is_one_sentence_and_exit_code_2(
     assert list(tmp_path.iterdir()) == []  # nothing was written
 
 
-def test_the_library_is_listed_with_what_is_not_built(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_library_is_listed_with_frames_and_status(capsys: pytest.CaptureFixture[str]) -> None:
     assert _run("list") == 0
     lines = capsys.readouterr().out.splitlines()
-    assert any(line.startswith("ito-03") and "not built yet" in line for line in lines)
+    assert any(line.startswith("ito-03") and "812" in line and "ready" in line for line in lines)
     assert any(line.startswith("ito-01") and "40" in line and "ready" in line for line in lines)
 
 
@@ -78,7 +78,7 @@ def test_help_is_no_error(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_installed_command_has_the_same_exit_codes() -> None:
-    code = "from scenarios.cli import main; main(['run', 'ito-03'])"
+    code = "from scenarios.cli import main; main(['run', 'ito-01', '--set', 'status=planned'])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr

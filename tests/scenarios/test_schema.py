@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from scenarios.build import tilt_plan
 from scenarios.load import LIBRARY, library_names, load_scenario
-from scenarios.schema import Scenario
+from scenarios.schema import Acquisition, Scenario
 from scenarios.toml import scenario_toml
 from twin.files.errors import InputError
 
@@ -55,11 +56,36 @@ def test_the_resolution_of_each_row_falls_on_its_detector() -> None:
         assert edge > s.reduction.g_max_per_angstrom
 
 
-def test_a_row_that_is_not_built_yet_is_listed_with_that_status() -> None:
+def test_the_serial_row_says_what_it_knows_and_has_no_tilts() -> None:
     scenario = load_scenario("ito-03").scenario
-    assert scenario.status == "planned"
-    assert "not built yet" in scenario.status_note
+    assert scenario.acquisition.frame_count == 812
+    assert scenario.reduction.laue == "m-3"
+    assert tilt_plan(scenario).step_deg == 0.0
     assert set(library_names()) == {*ROWS, "ito-03"}
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("acquisition.mode=stills", "frames must be given"),
+        ("reduction.laue=m3", "laue"),
+        ("reduction.cell_angstrom_deg=[10.1, 10.1, 10.1, 90, 90, 190]", "cell_angstrom_deg"),
+        ("reduction.cell_angstrom_deg=[10.1, 10.1]", "cell_angstrom_deg"),
+        ("acquisition.frames=0", "frames"),
+    ],
+)
+def test_a_serial_scenario_that_lacks_something_is_refused(override: str, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        load_scenario("ito-03", overrides=[override])
+
+
+def test_a_tilt_series_without_its_angles_is_refused() -> None:
+    overrides = ["acquisition.mode=serial", "acquisition.precession_deg=0", "acquisition.frames=5"]
+    with pytest.raises(InputError, match=r"needs reduction\.cell_angstrom_deg and reduction\.laue"):
+        load_scenario("ito-01", overrides=overrides)
+    table = {"mode": "stills", "exposure_s": 1.0, "start_deg": -5.0}
+    with pytest.raises(ValueError, match="step_deg, stop_deg must be given"):
+        Acquisition.model_validate(table)
 
 
 @pytest.mark.parametrize("name", sorted(ROWS))

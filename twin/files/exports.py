@@ -89,7 +89,7 @@ def _sixteen_bits(dataset: Dataset) -> Iterator[NDArray[np.uint16]]:
 
 def _pets_project(dataset: Dataset, images: list[str], d_star_max_per_angstrom: float) -> str:
     microscope = dataset.microscope
-    geometry = {"precession": "precession", "continuous": "continuous", "stills": "static"}[dataset.mode]
+    geometry = dataset.mode if dataset.mode in ("precession", "continuous") else "static"
     width_deg = float(np.median(np.abs(dataset.alpha_end_deg - dataset.alpha_start_deg)))
     phi_deg = dataset.precession_deg if dataset.mode == "precession" else 0.5 * width_deg
     lines = [

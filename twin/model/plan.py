@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Mode = Literal["precession", "continuous", "stills"]
+Mode = Literal["precession", "continuous", "stills", "serial"]  # stills: one crystal, tilted; serial: one still each
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +24,11 @@ class PlannedFrame:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """A tilt series: ``frame_count`` frames from ``start_deg`` in steps of ``step_deg`` (signed)."""
+    """A tilt series: ``frame_count`` frames from ``start_deg`` in steps of ``step_deg`` (signed).
+
+    Mode "serial": as many stills, each of a particle that lies as it happens to lie, with the stage at ``start_deg``;
+    ``step_deg`` is 0.
+    """
 
     mode: Mode
     start_deg: float

@@ -49,7 +49,7 @@ def make_poses(
             jitter=rotation_jitter(stream(seed, f"jitter/{frame.index}"), sd_deg=orientation_jitter_deg),
             shift_nm=drift[i],
             centre_px=np.asarray(centre_px) + wander[i],
-            intensity=_intensity(stream(seed, f"source/{frame.index}"), intensity_sd_percent),
+            intensity=source_scale(stream(seed, f"source/{frame.index}"), intensity_sd_percent),
         )
         for i, frame in enumerate(frames)
     )
@@ -78,7 +78,8 @@ def _drift(seed: int, count: int, length_nm: float) -> Floats:
     return np.asarray(np.outer(np.linspace(-0.5, 0.5, count), [np.cos(angle), np.sin(angle)]) * length_nm)
 
 
-def _intensity(generator: np.random.Generator, sd_percent: float) -> float:
+def source_scale(generator: np.random.Generator, sd_percent: float) -> float:
+    """Flux of one exposure against the nominal one."""
     return float(max(0.0, 1.0 + 0.01 * sd_percent * generator.standard_normal()))
 
 
