@@ -80,7 +80,13 @@ def assemble(
         partiality=p / unit,
     )
     additive = sweep.mode == "continuous"
-    frames = merge_frames(observations=o, share=p / unit * fit.scale[o.frame], swept=swept, additive=additive)
+    frames = merge_frames(
+        observations=o,
+        share=p / unit * fit.scale[o.frame],
+        swept=swept,
+        relative_error=fit.error,
+        additive=additive,
+    )
     centring, ub = found.symmetry.centring, geometry.ub
     merged = merge_equivalents(frames=frames, hall=evidence.hall, centring=centring, ub=ub, g_max_per_angstrom=g_max)
     turn_deg = np.degrees(geometry.turn_vector)

@@ -14,13 +14,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.reduction.distortion import TERMS
 from pipeline.reduction.geometry import Geometry, metric_freedom, predicted_px, stepped
 from pipeline.reduction.looseness import Looseness, estimated_looseness, frame_prior
-from pipeline.reduction.normal import Normal, normal_equations, solve
+from pipeline.reduction.normal import Normal, effective_parameters, normal_equations, solve, uncertainties
 from pipeline.reduction.observations import Observations
-from pipeline.reduction.position_rows import excitation_rows
+from pipeline.reduction.position_rows import CENTRE, SPIN, excitation_rows
 from pipeline.reduction.predict import Sweep
 from pipeline.reduction.refine_geometry import (
+    SPOTS_FOR_HARMONICS,
     Positions,
     frame_offsets,
     honest_sigma,
@@ -40,16 +42,21 @@ from pipeline.reduction.shares import (
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
 AXIS_PRIOR_DEG = 1.5
 ELLIPSE_PRIOR = 0.01
 LARGEST_TILT_STEP_DEG = 0.15
+STEADY_DEG = 0.0005  # movement of the frames in a cycle below which nothing more is expected
+JUDGED = (2, 4, 7, 10)  # cycles in which the rocking curve is fitted and harmonics that show nothing are dropped
+SIGNIFICANT = 4.0  # standard deviations that a harmonic of the distortion must have to be kept
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class BundleFit:
     """Geometry, scale of each frame (frames,), rocking curve, how far frames stray, relative error of the model of the
-    intensities, weighted mean square misfit of them, rms of the positions in px, cycles."""
+    intensities, weighted mean square misfit of them, expected intensities (n,) in counts, rms of the stronger half of
+    the positions in px, standard deviations (frames, 3) of the turns about x, y, z, cycles."""
 
     geometry: Geometry
     scale: Floats
@@ -57,7 +64,9 @@ class BundleFit:
     looseness: Looseness
     error: float
     misfit: float
+    expected: Floats
     rms_px: float
+    turn_sd_deg: Floats
     cycles: int
 
 
@@ -69,12 +78,34 @@ class _State:
     looseness: Looseness
     error: float
     f2: Floats | None
+    freedom: float  # parameters that the frames' positions really have
+    harmonics: Bools  # (4,) which terms of the distortion are free
+
+
+def fitted_positions(o: Observations, model: Floats, error: float, *, largest_sigma_px: float = 1.0) -> Positions:
+    """Where the profile fits found the spots: moments over the amplitudes that model and count together promise.
+
+    A weak spot cannot be asked for its own amplitude: those that noise made strong would be believed too much.
+    """
+    if o.moment_px is None or o.moment_sigma_px is None:
+        raise ValueError("fitted_positions: these observations carry no moments; integrate the frames again")
+    trust = 1.0 / np.maximum(error * model, 1e-9) ** 2
+    count = 1.0 / o.variance(model)
+    amplitude = np.maximum((trust * model + count * o.intensity) / (trust + count), 1e-9)
+    own = np.flatnonzero(o.moment_sigma_px < largest_sigma_px * amplitude)
+    moved = o.moment_px[own] / amplitude[own, None]
+    return Positions(
+        hkl=o.hkl[own],
+        frame=o.frame[own],
+        observed_px=np.stack([o.fast_px[own], o.slow_px[own]], axis=1) + moved,
+        sigma_px=o.moment_sigma_px[own] / amplitude[own],
+    )
 
 
 def _intensity_halves(
     state: _State, o: Observations, where: Passage, group: Ints, metric_parameters: int
-) -> tuple[tuple[Normal, Normal], float]:
-    """Normal equations of the intensities, reflections of even and of odd numbers apart, and the mean misfit."""
+) -> tuple[tuple[Normal, Normal], Floats, float]:
+    """Normal equations of the intensities, reflections of even and of odd numbers apart; model and mean misfit."""
     assert state.f2 is not None
     p, slope = where.share(state.rocking)
     unit = state.f2[group] * np.exp(state.log_scale)[o.frame]
@@ -87,38 +118,38 @@ def _intensity_halves(
     rise = (unit * slope)[:, None]
     own = rise * own
     own[:, 5] = model
-    frames = len(state.log_scale)
     halves = [
         normal_equations(
-            common=rise[half] * shared[half],
-            single=own[half],
-            residual=residual[half],
-            weight=weight[half],
-            frame=o.frame[half],
-            frames=frames,
+            common=rise * shared,
+            single=own,
+            residual=residual,
+            weight=np.where(half, weight, 0.0),
+            frame=o.frame,
+            frames=len(state.log_scale),
         )
         for half in (group % 2 == 0, group % 2 == 1)
     ]
-    return (halves[0], halves[1]), float(np.mean(weight * residual**2))
+    return (halves[0], halves[1]), model, float(np.mean(weight * residual**2))
 
 
-def _position_halves(now: Geometry, spots: Positions, freedom: Floats) -> tuple[tuple[Normal, Normal], float]:
+def _position_halves(state: _State, spots: Positions, metric: Floats) -> tuple[tuple[Normal, Normal], float]:
+    now = state.geometry
     predicted, _ = predicted_px(geometry=now, hkl=spots.hkl, frame=spots.frame)
     residual = spots.observed_px - predicted
-    frames = len(np.unique(spots.frame))
-    sigma = honest_sigma(residual, spots.sigma_px, freedom=3.0 * frames + 10.0)
+    sigma = honest_sigma(residual, spots.sigma_px, freedom=state.freedom)
     used = np.hypot(residual[:, 0], residual[:, 1]) < 3.5 * sigma
     weight = np.where(used, sigma**-2.0, 0.0)
     even = np.arange(len(sigma)) % 2 == 0
-    halves = [position_equations(now, spots, residual, np.where(h, weight, 0.0), freedom) for h in (even, ~even)]
-    return (halves[0], halves[1]), float(np.sqrt(np.mean(residual[used] ** 2))) if np.any(used) else float("nan")
+    halves = [position_equations(now, spots, residual, np.where(h, weight, 0.0), metric) for h in (even, ~even)]
+    strong = used & (spots.sigma_px < np.median(spots.sigma_px))
+    rms = float(np.sqrt(np.mean(residual[strong] ** 2))) if np.any(strong) else float("nan")
+    return (halves[0], halves[1]), rms
 
 
 def refine_bundle(
     *,
     geometry: Geometry,
     centre_px: Floats,
-    spots: Positions,
     observations: Observations,
     sweep: Sweep,
     hall: str,
@@ -131,7 +162,6 @@ def refine_bundle(
     o, freedom = observations, metric_freedom(rotations)
     groups, group = group_numbers(o.hkl, hall)
     parameters = groups + 3 * len(geometry.alpha_deg)
-    harmonics = len(spots.hkl) >= 400
     state = _State(
         geometry=geometry,
         log_scale=np.zeros(len(geometry.alpha_deg)) if log_scale is None else log_scale,
@@ -139,29 +169,43 @@ def refine_bundle(
         looseness=Looseness(),
         error=0.2,
         f2=None,
+        freedom=10.0,
+        harmonics=np.ones(TERMS, dtype=bool),
     )
-    misfit, rms, cycle = float("inf"), float("nan"), 0
+    deviations = (np.zeros(0), np.zeros((len(geometry.alpha_deg), 6)))
+    misfit, rms, cycle, expected = float("inf"), float("nan"), 0, o.intensity
     for cycle in range(1, cycles + 1):
         where = passage(o, state.geometry, sweep)
-        state = _settled(state, o, where, group, groups, parameters, judge=cycle in (2, 4, 7, 10))
-        halves, misfit = _intensity_halves(state, o, where, group, len(freedom))
-        seen, rms = _position_halves(state.geometry, spots, freedom)
+        state = _settled(state, o, where, group, groups, parameters, judge=cycle in JUDGED)
+        halves, expected, misfit = _intensity_halves(state, o, where, group, len(freedom))
+        spots = fitted_positions(o, expected, state.error)
+        seen, rms = _position_halves(state, spots, freedom)
         both = (halves[0].plus(seen[0]), halves[1].plus(seen[1]))
         offset = frame_offsets(state.geometry, centre_px, state.log_scale)
         if cycle >= 3:
             state = replace(state, looseness=estimated_looseness(both, offset, before=state.looseness, known="all"))
-        moved = state.geometry.microscope.projection.tilt_axis_deg - geometry.microscope.projection.tilt_axis_deg
-        prior = shared_prior(
-            state.geometry,
-            axis_moved_deg=moved,
-            metric_parameters=len(freedom),
-            ellipse=ELLIPSE_PRIOR,
-            axis_deg=AXIS_PRIOR_DEG,
-            harmonics=harmonics,
+        prior = frame_prior(
+            state.looseness,
+            offset,
+            *shared_prior(
+                state.geometry,
+                axis_moved_deg=_azimuth(state.geometry) - _azimuth(geometry),
+                metric_parameters=len(freedom),
+                ellipse=ELLIPSE_PRIOR,
+                axis_deg=AXIS_PRIOR_DEG,
+                harmonics=state.harmonics & (len(spots.hkl) >= SPOTS_FOR_HARMONICS),
+            ),
         )
-        x, own = solve(both[0].plus(both[1]), frame_prior(state.looseness, offset, *prior))
+        normal = both[0].plus(both[1])
+        deviations = uncertainties(normal, prior)
+        if cycle in JUDGED:
+            clear = np.abs(state.geometry.distortion.amplitudes) > SIGNIFICANT * deviations[0][-TERMS:]
+            state = replace(state, harmonics=state.harmonics & clear)
+        freedom_of_frames = effective_parameters(normal, prior)
+        state = replace(state, freedom=10.0 + float(np.sum(freedom_of_frames[[*CENTRE, *SPIN]])))
+        x, own = solve(normal, prior)
         state, largest = _moved(state, x, own, freedom, rotations)
-        if cycle > 7 and largest < 0.0005:
+        if cycle > 7 and largest < STEADY_DEG:
             break
     return BundleFit(
         geometry=state.geometry,
@@ -170,9 +214,15 @@ def refine_bundle(
         looseness=state.looseness,
         error=state.error,
         misfit=misfit,
+        expected=expected,
         rms_px=rms,
+        turn_sd_deg=np.degrees(deviations[1][:, 2:5]),
         cycles=cycle,
     )
+
+
+def _azimuth(geometry: Geometry) -> float:
+    return geometry.microscope.projection.tilt_axis_deg
 
 
 def _settled(

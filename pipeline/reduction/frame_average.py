@@ -12,9 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.reduction.observations import Observations
+from pipeline.reduction.shares import relative_error as model_error
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+
+PRIOR_FREEDOM = 8.0  # how many observations the noise model is worth beside the scatter of a reflection's own frames
+LEAST_SPREAD = 0.8
+START_ERROR = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -33,7 +38,7 @@ def merge_frames(
     observations: Observations,
     share: Floats,
     swept: Floats,
-    relative_error: float = 0.05,
+    relative_error: float | None = None,
     reject: float = 5.0,
     least_swept: float = 0.4,
     additive: bool = False,
@@ -44,6 +49,7 @@ def merge_frames(
     Reflections that no frame sweeps by at least ``least_swept`` are left out: their intensity would be all model.
     ``additive``: exposures follow on each other without a gap or overlap (continuous rotation), so that the parts of a
     curve add up; strong reflections are then the sum over their frames, which no model of the curve can bias.
+    ``relative_error`` of the model, estimated from the scatter of the frames when it is None.
     """
     o = observations
     unique, group = np.unique(o.hkl, axis=0, return_inverse=True)
@@ -53,9 +59,12 @@ def merge_frames(
     (np.add if additive else np.maximum).at(most, group, swept)
     keep = np.ones(len(group), dtype=bool)
     f2 = np.zeros(n)
-    for _ in range(4):
+    error = START_ERROR if relative_error is None else relative_error
+    for turn in range(4):
         model = f2[group] * share
-        variance = o.sigma**2 + (relative_error * model) ** 2 + (0.15 * model * (1 - np.minimum(swept, 1.0))) ** 2
+        if turn in (2, 3) and relative_error is None:
+            error = model_error(o, model, n, start=START_ERROR)
+        variance = o.sigma**2 + (error * model) ** 2 + (0.15 * model * (1 - np.minimum(swept, 1.0))) ** 2
         weight = np.where(keep, 1.0 / variance, 0.0)
         top = np.bincount(group, weights=weight * o.intensity * share, minlength=n)
         below = np.bincount(group, weights=weight * share**2, minlength=n)
@@ -65,11 +74,12 @@ def merge_frames(
         number = np.bincount(group, minlength=n)
         keep = (off < limit) | (number[group] < 3)
     model = f2[group] * share
-    weight = np.where(keep, 1.0 / (o.sigma**2 + (relative_error * model) ** 2), 0.0)
+    weight = np.where(keep, 1.0 / (o.sigma**2 + (error * model) ** 2), 0.0)
     below = np.bincount(group, weights=weight * share**2, minlength=n)
     frames = np.bincount(group[keep], minlength=n)
-    chi2 = np.bincount(group, weights=weight * (o.intensity - model) ** 2, minlength=n) / np.maximum(frames - 1, 1)
-    sigma = np.sqrt(1.0 / np.maximum(below, 1e-30)) * np.sqrt(np.where(frames > 1, np.maximum(chi2, 1.0), 1.0))
+    chi2 = np.bincount(group, weights=weight * (o.intensity - model) ** 2, minlength=n)
+    spread = (PRIOR_FREEDOM + chi2) / (PRIOR_FREEDOM + np.maximum(frames - 1, 0))
+    sigma = np.sqrt(np.maximum(spread, LEAST_SPREAD) / np.maximum(below, 1e-30))
     if additive:
         f2, sigma = _with_sums(o, share, group, f2, sigma, most > 0.9)
     good = (most >= least_swept) & (frames > 0) & (below > 0)

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.reduction.integrate_kernels import displacements, integrate_spots, learn_spots
+from pipeline.reduction.integrate_kernels import integrate_spots, learn_spots, moments
+from pipeline.reduction.observations import RELATIVE_ERROR
 from pipeline.reduction.spot_profile import SpotProfile
 
 Floats = NDArray[np.float64]
@@ -19,21 +20,22 @@ Bools = NDArray[np.bool_]
 
 SUM_ABOVE = 25.0  # sigma beyond which the sum replaces the fit
 LEARN_ABOVE = 40.0  # sigma beyond which a spot teaches the profile
-MOVE_ABOVE = 4.0  # sigma beyond which a spot says where it is
-RELATIVE_ERROR = 0.012
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FrameIntensities:
-    """Per spot: intensity, sigma in counts, whether it can be used (on the detector, no bad pixel), displacement from
-    the prediction (n, 2) and its sigma (n,) in px, infinite for weak spots; numerator and weight of the profile of the
-    strongest spots."""
+    """Per spot: intensity, sigma in counts, the variance that the spot itself adds nothing to and what each of its
+    counts adds, whether it can be used (on the detector, no bad pixel), intensity times displacement from the
+    prediction (n, 2) and its sigma (n,) in counts × px, infinite where there is none; numerator and weight of the
+    profile of the strongest spots."""
 
     intensity: Floats
     sigma: Floats
+    base_variance: Floats
+    variance_per_count: Floats
     usable: Bools
-    moved_px: Floats
-    moved_sigma_px: Floats
+    moment_px: Floats
+    moment_sigma_px: Floats
     learned: tuple[Floats, Floats]
 
 
@@ -49,7 +51,7 @@ def integrate_frame(
 ) -> FrameIntensities:
     """Profile-fitted intensities, replaced by sums where the signal exceeds ``SUM_ABOVE`` sigma."""
     grid, reach = profile.grid, profile.reach_px
-    fitted, v_fit, summed, v_sum, status, shift, model, drawn = integrate_spots(
+    fitted, v_fit, b_fit, summed, v_sum, b_sum, status, shift, model, drawn = integrate_spots(
         net,
         background,
         bad,
@@ -65,11 +67,12 @@ def integrate_frame(
     )
     strong = summed > SUM_ABOVE * np.sqrt(v_sum)
     intensity = np.where(strong, summed, fitted)
-    sigma = np.sqrt(np.where(strong, v_sum, v_fit) + (RELATIVE_ERROR * np.maximum(intensity, 0.0)) ** 2)
-    clear = np.flatnonzero((status == 0) & (fitted > MOVE_ABOVE * np.sqrt(v_fit)))
-    moved = np.zeros((len(fitted), 3))
-    moved[:, 2] = -1.0
-    moved[clear] = displacements(
+    variance, base = np.where(strong, v_sum, v_fit), np.where(strong, b_sum, b_fit)
+    sigma = np.sqrt(variance + (RELATIVE_ERROR * np.maximum(intensity, 0.0)) ** 2)
+    clear = intensity > 3.0 * sigma
+    usual = gain / profile.inside
+    per_count = np.where(clear, (variance - base) / np.where(clear, intensity, 1.0), usual)
+    moment = moments(
         net,
         background,
         bad,
@@ -79,9 +82,10 @@ def integrate_frame(
         max(profile.fit_radius_px, profile.sum_radius_px),
         gain,
         model,
-        drawn,
         shift,
-        clear,
+        status,
+        fitted,
+        np.sqrt(v_fit),
     )
     chosen = np.flatnonzero((status == 0) & (summed > LEARN_ABOVE * np.sqrt(v_sum)))
     learned = learn_spots(net, model, grid, fast_px, slow_px, summed, drawn, shift, chosen, reach, len(grid))
@@ -89,7 +93,9 @@ def integrate_frame(
         intensity=intensity,
         sigma=sigma,
         usable=status == 0,
-        moved_px=moved[:, :2],
-        moved_sigma_px=np.where(moved[:, 2] > 0, moved[:, 2], np.inf),
+        base_variance=base,
+        variance_per_count=np.maximum(per_count, 0.2 * usual),
+        moment_px=moment[:, :2],
+        moment_sigma_px=np.where(moment[:, 2] > 0, moment[:, 2], np.inf),
         learned=learned,
     )

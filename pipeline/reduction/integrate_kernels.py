@@ -100,6 +100,8 @@ def integrate_spots(net, background, bad, xs, ys, grid, reach, fit_radius, sum_r
     shift = np.zeros(n_spots)
     variance_fit = np.ones(n_spots)
     variance_sum = np.ones(n_spots)
+    base_fit = np.ones(n_spots)  # variances that the spot itself adds nothing to
+    base_sum = np.ones(n_spots)
     for turn in range(passes):
         steady = True
         for n in range(n_spots):
@@ -110,6 +112,7 @@ def integrate_spots(net, background, bad, xs, ys, grid, reach, fit_radius, sum_r
             shift[n] = level
             top = 0.0
             below = 0.0
+            below_bare = 0.0
             weight_sum = 0.0
             total = 0.0
             under = 0.0
@@ -124,6 +127,8 @@ def integrate_spots(net, background, bad, xs, ys, grid, reach, fit_radius, sum_r
                     d2 = (p - ys[n]) ** 2 + (q - xs[n]) ** 2
                     if d2 <= fit_radius * fit_radius:
                         variance = gain * max(background[p, q] + max(model[p, q], 0.0), 0.05)
+                        bare = gain * max(background[p, q] + max(other, 0.0), 0.05)
+                        below_bare += own * own / bare
                         top += own * value / variance
                         below += own * own / variance
                         weight_sum += own / variance
@@ -136,8 +141,10 @@ def integrate_spots(net, background, bad, xs, ys, grid, reach, fit_radius, sum_r
                 continue
             fitted[n] = top / below
             variance_fit[n] = 1.0 / below + level_variance * (weight_sum / below) ** 2
+            base_fit[n] = 1.0 / below_bare + level_variance * (weight_sum / below) ** 2
             summed[n] = total / inside
-            variance_sum[n] = (gain * (max(total, 0.0) + under) + pixels * pixels * level_variance) / inside**2
+            base_sum[n] = (gain * under + pixels * pixels * level_variance) / inside**2
+            variance_sum[n] = base_sum[n] + gain * max(total, 0.0) / inside**2
             now = fitted[n] if fitted[n] > 2.0 * np.sqrt(variance_fit[n]) else 0.0
             if abs(now - drawn[n]) > 0.02 * np.sqrt(variance_fit[n]):
                 steady = False
@@ -147,12 +154,15 @@ def integrate_spots(net, background, bad, xs, ys, grid, reach, fit_radius, sum_r
                 drawn[n] = now
         if steady and turn > 0:
             break
-    return fitted, variance_fit, summed, variance_sum, status, shift, model, drawn
+    return fitted, variance_fit, base_fit, summed, variance_sum, base_sum, status, shift, model, drawn
 
 
 @njit(cache=True)
-def _shift_of_one(net, model, background, bad, grid, x, y, drawn, shift, radius, gain):  # type: ignore[no-untyped-def]
-    """Normal equations of amplitude and displacement of one spot's profile; solved: (dx, dy, sigma), or sigma < 0."""
+def _moment_of_one(net, model, background, bad, grid, x, y, shift, radius, gain):  # type: ignore[no-untyped-def]
+    """Amplitude times displacement of one spot (fast, slow) and its sigma, in counts × px; sigma < 0 where none.
+
+    Least squares of what is left of the spot on its profile and the two derivatives of the profile.
+    """
     a = np.zeros((3, 3))
     b = np.zeros(3)
     row = np.zeros(3)
@@ -164,16 +174,15 @@ def _shift_of_one(net, model, background, bad, grid, x, y, drawn, shift, radius,
             if u * u + v * v > radius * radius or bad[p, q]:
                 continue
             row[0] = lookup(grid, u, v)
-            row[1] = drawn * (lookup(grid, u - step, v) - lookup(grid, u + step, v)) / (2.0 * step)
-            row[2] = drawn * (lookup(grid, u, v - step) - lookup(grid, u, v + step)) / (2.0 * step)
+            row[1] = (lookup(grid, u - step, v) - lookup(grid, u + step, v)) / (2.0 * step)
+            row[2] = (lookup(grid, u, v - step) - lookup(grid, u, v + step)) / (2.0 * step)
             residual = net[p, q] - shift - model[p, q]
             weight = 1.0 / (gain * max(background[p, q] + max(model[p, q], 0.0), 0.05))
             for i in range(3):
                 b[i] += weight * row[i] * residual
                 for j in range(3):
                     a[i, j] += weight * row[i] * row[j]
-    determinant = a[1, 1] * a[2, 2] - a[1, 2] * a[2, 1]
-    if a[0, 0] <= 0.0 or determinant <= 1e-12 * a[1, 1] * a[2, 2]:
+    if a[0, 0] <= 0.0 or a[1, 1] * a[2, 2] - a[1, 2] * a[2, 1] <= 1e-12 * a[1, 1] * a[2, 2]:
         return 0.0, 0.0, -1.0
     inverse = np.linalg.inv(a)
     dx = inverse[1, 0] * b[0] + inverse[1, 1] * b[1] + inverse[1, 2] * b[2]
@@ -182,14 +191,17 @@ def _shift_of_one(net, model, background, bad, grid, x, y, drawn, shift, radius,
 
 
 @njit(cache=True)
-def displacements(net, background, bad, xs, ys, grid, radius, gain, model, drawn, shift, which):  # type: ignore[no-untyped-def]
-    """Displacement (m, 2) in px from the prediction of the chosen spots and its sigma (m,), negative where none."""
-    out = np.zeros((which.shape[0], 3))
-    for m in range(which.shape[0]):
-        n = which[m]
-        dx, dy, sigma = _shift_of_one(net, model, background, bad, grid, xs[n], ys[n], drawn[n], shift[n], radius, gain)
-        far = abs(dx) > 1.5 or abs(dy) > 1.5  # the derivative of the profile says nothing that far away
-        out[m, 0], out[m, 1], out[m, 2] = dx, dy, -1.0 if far else sigma
+def moments(net, background, bad, xs, ys, grid, radius, gain, model, shift, status, fitted, sigma):  # type: ignore[no-untyped-def]
+    """Of every spot (n, 3): amplitude times displacement along fast and slow, and its sigma, negative where none."""
+    out = np.zeros((xs.shape[0], 3))
+    out[:, 2] = -1.0
+    for n in range(xs.shape[0]):
+        if status[n] != 0:
+            continue
+        mx, my, error = _moment_of_one(net, model, background, bad, grid, xs[n], ys[n], shift[n], radius, gain)
+        # beyond 1.5 px the derivative of the profile says nothing
+        far = fitted[n] > 4.0 * sigma[n] and max(abs(mx), abs(my)) > 1.5 * fitted[n]
+        out[n, 0], out[n, 1], out[n, 2] = mx, my, -1.0 if far else error
     return out
 
 

@@ -103,8 +103,8 @@ def integrate_series(
         weight += got.learned[1]
         u = got.usable
         frame = np.full(np.count_nonzero(u), f)
-        columns = (hkl[near[u]], frame, got.intensity[u], got.sigma[u], xy[u], got.moved_px[u], got.moved_sigma_px[u])
-        parts.append(columns)
+        columns = (got.intensity, got.sigma, xy, got.moment_px, got.moment_sigma_px, got.base_variance)
+        parts.append((hkl[near[u]], frame, *(c[u] for c in columns), got.variance_per_count[u]))
     table = [np.concatenate(c) for c in zip(*parts, strict=True)]
     o = Observations(
         hkl=table[0],
@@ -113,7 +113,9 @@ def integrate_series(
         sigma=table[3],
         fast_px=table[4][:, 0],
         slow_px=table[4][:, 1],
-        moved_px=table[5],
-        moved_sigma_px=table[6],
+        moment_px=table[5],
+        moment_sigma_px=table[6],
+        base_variance=table[7],
+        variance_per_count=table[8],
     )
     return o, make_profile(value=value, weight=weight) if np.count_nonzero(weight) > 0.9 * weight.size else profile

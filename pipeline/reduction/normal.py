@@ -110,6 +110,23 @@ def solve(normal: Normal, prior: Prior) -> tuple[Floats, Floats]:
     return x, np.asarray(np.einsum("fst,ft->fs", inverse, e) - half @ x)
 
 
+def uncertainties(normal: Normal, prior: Prior) -> tuple[Floats, Floats]:
+    """Standard deviations of the shared (C,) and of the frames' (frames, S) parameters, each with all others free."""
+    inverse = np.linalg.inv(normal.own + np.diag(prior.own))
+    half = inverse @ normal.mixed
+    shared = normal.shared + np.diag(prior.shared)
+    reduced = shared - np.tensordot(normal.mixed, half, axes=([0, 1], [0, 1]))
+    covariance = np.linalg.inv(reduced + 1e-10 * np.diag(np.maximum(np.diag(shared), 1e-300)))
+    own = np.einsum("fss->fs", inverse) + np.einsum("fsc,cd,fsd->fs", half, covariance, half, optimize=True)
+    return np.sqrt(np.abs(np.diag(covariance))), np.sqrt(np.maximum(own, 0.0))
+
+
+def effective_parameters(normal: Normal, prior: Prior) -> Floats:
+    """How many of the frames' parameters (S,) the observations decide, not the prior: Σ 1 − prior / (own + prior)."""
+    inverse = np.linalg.inv(normal.own + np.diag(prior.own))
+    return np.asarray(np.sum(1.0 - prior.own * np.einsum("fss->fs", inverse), axis=0))
+
+
 def frame_variances(*, halves: tuple[Normal, Normal], offset: Floats, groups: tuple[tuple[int, ...], ...]) -> Floats:
     """Variance of the frames' parameters about zero, estimated from two halves of the observations; (groups,).
 

@@ -10,13 +10,16 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+RELATIVE_ERROR = 0.012  # of an intensity, beyond counting: flat field, profile
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Observations:
     """hkl (n, 3), frame (n,), intensity and sigma in counts (n,), predicted position in px (n,).
 
-    moved_px (n, 2): how far the profile fitted best from the prediction; moved_sigma_px (n,) of one coordinate,
-    infinite where the spot was too weak to say.
+    What integration knows beyond that, None for data from elsewhere: intensity times displacement from the prediction
+    moment_px (n, 2) and its sigma (n,) of one coordinate in counts × px, infinite where there is none; base_variance
+    (n,) of the intensity, to which the spot itself adds variance_per_count (n,) for each count that it has.
     """
 
     hkl: Ints
@@ -25,12 +28,29 @@ class Observations:
     sigma: Floats
     fast_px: Floats
     slow_px: Floats
-    moved_px: Floats | None = None
-    moved_sigma_px: Floats | None = None
+    moment_px: Floats | None = None
+    moment_sigma_px: Floats | None = None
+    base_variance: Floats | None = None
+    variance_per_count: Floats | None = None
+
+    def variance(self, expected: Floats) -> Floats:
+        """Variance of the intensities (n,) when ``expected`` counts (n,) are there.
+
+        Expected, not observed: a weight that follows the fluctuation of its own count pulls averages down. An
+        observation far above what is expected is believed up to three sigma.
+        """
+        if self.base_variance is None or self.variance_per_count is None:
+            return self.sigma**2
+        counts = np.maximum(np.maximum(expected, self.intensity - 3.0 * self.sigma), 0.0)
+        return np.asarray(self.base_variance + self.variance_per_count * counts + (RELATIVE_ERROR * counts) ** 2)
 
 
 def take(o: Observations, keep: NDArray[np.generic]) -> Observations:
     """Subset by mask or index."""
+
+    def part(column: Floats | None) -> Floats | None:
+        return None if column is None else column[keep]
+
     return Observations(
         hkl=o.hkl[keep],
         frame=o.frame[keep],
@@ -38,6 +58,8 @@ def take(o: Observations, keep: NDArray[np.generic]) -> Observations:
         sigma=o.sigma[keep],
         fast_px=o.fast_px[keep],
         slow_px=o.slow_px[keep],
-        moved_px=None if o.moved_px is None else o.moved_px[keep],
-        moved_sigma_px=None if o.moved_sigma_px is None else o.moved_sigma_px[keep],
+        moment_px=part(o.moment_px),
+        moment_sigma_px=part(o.moment_sigma_px),
+        base_variance=part(o.base_variance),
+        variance_per_count=part(o.variance_per_count),
     )

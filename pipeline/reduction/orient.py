@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,7 +14,6 @@ from pipeline.reduction.lattice_symmetry import LatticeSymmetry
 from pipeline.reduction.laue import LaueEvidence, laue_evidence
 from pipeline.reduction.observations import Observations
 from pipeline.reduction.predict import Sweep
-from pipeline.reduction.refine_geometry import Positions
 from pipeline.reduction.rocking import Rocking
 from pipeline.reduction.shares import passage
 from twin.physics.symmetry import point_rotations
@@ -20,15 +21,9 @@ from twin.physics.symmetry import point_rotations
 Floats = NDArray[np.float64]
 
 
-def fitted_positions(o: Observations) -> Positions:
-    """Where the profile fits found the spots that are clear enough to say."""
-    if o.moved_px is None or o.moved_sigma_px is None:
-        raise ValueError("fitted_positions: these observations carry no displacements; integrate the frames again")
-    own = np.flatnonzero(np.isfinite(o.moved_sigma_px))
-    predicted = np.stack([o.fast_px[own], o.slow_px[own]], axis=1)
-    return Positions(
-        hkl=o.hkl[own], frame=o.frame[own], observed_px=predicted + o.moved_px[own], sigma_px=o.moved_sigma_px[own]
-    )
+def with_expected_sigma(o: Observations, fit: BundleFit) -> Observations:
+    """Sigmas from the counts that the fit expects, not from those that happened to come."""
+    return replace(o, sigma=np.sqrt(o.variance(fit.expected)))
 
 
 def frames_merged(o: Observations, fit: BundleFit, sweep: Sweep) -> FrameMerged:
@@ -36,7 +31,13 @@ def frames_merged(o: Observations, fit: BundleFit, sweep: Sweep) -> FrameMerged:
     where = passage(o, fit.geometry, sweep)
     share = where.share(fit.rocking)[0] * fit.scale[o.frame]
     swept = where.swept(fit.rocking)
-    return merge_frames(observations=o, share=share, swept=swept, additive=sweep.mode == "continuous")
+    return merge_frames(
+        observations=o,
+        share=share,
+        swept=swept,
+        relative_error=fit.error,
+        additive=sweep.mode == "continuous",
+    )
 
 
 def orient(
@@ -52,7 +53,6 @@ def orient(
 ) -> tuple[BundleFit, LaueEvidence]:
     """Geometry, scales and rocking curve, and the Laue class. ``centre_px``: as the direct beam shows them."""
     current = hall or "-P 1"
-    spots = fitted_positions(o)
     rotations = point_rotations(symmetry.hall, friedel=True)
     fit: BundleFit | None = None
     evidence: LaueEvidence | None = None
@@ -60,7 +60,6 @@ def orient(
         fit = refine_bundle(
             geometry=geometry if fit is None else fit.geometry,
             centre_px=centre_px,
-            spots=spots,
             observations=o,
             sweep=sweep,
             hall=current,
@@ -68,7 +67,7 @@ def orient(
             rocking=rocking if fit is None else fit.rocking,
             log_scale=None if fit is None else np.log(fit.scale),
         )
-        merged = frames_merged(o, fit, sweep)
+        merged = frames_merged(with_expected_sigma(o, fit), fit, sweep)
         evidence = laue_evidence(hkl=merged.hkl, intensity=merged.intensity, sigma=merged.sigma, system=symmetry.system)
         if evidence.hall == current:
             break

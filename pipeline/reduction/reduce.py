@@ -12,7 +12,7 @@ from pipeline.reduction.first_lattice import first_geometry, index_series, searc
 from pipeline.reduction.indexing import points_at_zero_tilt
 from pipeline.reduction.integrate_series import Backgrounds, integrate_series, learn_profile
 from pipeline.reduction.lattice import Indexed
-from pipeline.reduction.orient import orient
+from pipeline.reduction.orient import orient, with_expected_sigma
 from pipeline.reduction.rocking import Rocking
 from pipeline.reduction.series import px_per_inverse_angstrom, sweep_of
 from pipeline.reduction.spots import Survey, survey
@@ -103,4 +103,5 @@ def _integrate_and_merge(
         )
         hall, rocking, geometry = evidence.hall, fit.rocking, fit.geometry
     log.append(evidence.sentence())
-    return assemble(dataset, seen, found, axis, fit, evidence, o, profile, g_max, log)
+    settled = with_expected_sigma(o, fit)
+    return assemble(dataset, seen, found, axis, fit, evidence, settled, profile, g_max, log)

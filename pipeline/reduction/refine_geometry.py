@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.reduction.distortion import TERMS
 from pipeline.reduction.geometry import (
     Geometry,
     constrain_metric,
@@ -38,6 +39,7 @@ AXIS_PRIOR_DEG = 1.5
 HARMONICS_PRIOR = 0.02
 ROCKING_PER_ANGSTROM = 0.002  # least width of a rocking curve
 SPOTS_FOR_HARMONICS = 400
+RAYLEIGH_MEDIAN = 1.17741  # of the length of a vector whose two components have the standard deviation 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -63,24 +65,29 @@ class GeometryFit:
 
 
 def honest_sigma(residual: Floats, sigma_px: Floats, *, freedom: float) -> Floats:
-    """σ² + floor² with the floor that makes the median residual right, (n,); ``freedom``: parameters in the fit.
+    """σ² + floor² with the floor that makes the median residual right, of all spots and of the strongest tenth (n,).
 
-    When even σ alone is too large, σ times the factor that the residuals ask for.
+    ``freedom``: parameters in the fit. When even σ alone is too large, σ times the factor that the residuals ask for.
     """
     inflate = np.sqrt(2.0 * len(residual) / max(2.0 * len(residual) - freedom, 0.2 * len(residual)))
     distance = inflate * np.hypot(residual[:, 0], residual[:, 1])
-    wanted = 1.17741  # median of a Rayleigh distribution
-    ratio = float(np.median(distance / sigma_px)) / wanted
-    if ratio <= 1.0:
-        return sigma_px * max(ratio, 0.2)
+    ratio = float(np.median(distance / sigma_px)) / RAYLEIGH_MEDIAN
+    sigma = sigma_px * float(np.clip(ratio, 0.2, 1.0))
+    strongest = np.argsort(sigma_px, kind="stable")[: max(len(sigma_px) // 10, min(30, len(sigma_px)))]
+    floor = max(_floor(distance, sigma), _floor(distance[strongest], sigma[strongest]))
+    return np.asarray(np.hypot(sigma, floor))
+
+
+def _floor(distance: Floats, sigma: Floats) -> float:
+    """What must be added to σ in quadrature for the median distance to be as it should be, or 0."""
     low, high = 0.0, float(np.median(distance))
-    for _ in range(30):
+    if float(np.median(distance / sigma)) <= RAYLEIGH_MEDIAN:
+        return 0.0
+    for _ in range(25):
         middle = 0.5 * (low + high)
-        if float(np.median(distance / np.hypot(sigma_px, middle))) > wanted:
-            low = middle
-        else:
-            high = middle
-    return np.asarray(np.hypot(sigma_px, 0.5 * (low + high)))
+        above = float(np.median(distance / np.hypot(sigma, middle))) > RAYLEIGH_MEDIAN
+        low, high = (middle, high) if above else (low, middle)
+    return 0.5 * (low + high)
 
 
 def position_equations(
@@ -122,17 +129,23 @@ def frame_offsets(now: Geometry, centre_px: Floats, log_scale: Floats | None = N
 
 
 def shared_prior(
-    now: Geometry, *, axis_moved_deg: float, metric_parameters: int, ellipse: float, axis_deg: float, harmonics: bool
+    now: Geometry,
+    *,
+    axis_moved_deg: float,
+    metric_parameters: int,
+    ellipse: float,
+    axis_deg: float,
+    harmonics: Bools,
 ) -> tuple[Floats, Floats]:
-    """1/σ² and present offset of the shared parameters."""
+    """1/σ² and present offset of the shared parameters; ``harmonics``: (4,) which of them are free."""
     m = metric_parameters
     weight, offset = np.zeros(10 + m), np.zeros(10 + m)
     weight[3 + m] = np.radians(axis_deg) ** -2
     offset[3 + m] = np.radians((axis_moved_deg + 180.0) % 360.0 - 180.0)
     weight[4 + m : 6 + m] = ellipse**-2
     offset[4 + m : 6 + m] = ellipse_vector(now.microscope)
-    weight[6 + m :] = HARMONICS_PRIOR**-2 if harmonics else 1e16
-    offset[6 + m :] = now.distortion.amplitudes if harmonics else 0.0
+    weight[6 + m :] = np.where(harmonics, HARMONICS_PRIOR**-2, 1e16)
+    offset[6 + m :] = now.distortion.amplitudes
     return weight, offset
 
 
@@ -184,7 +197,7 @@ def refine_geometry(
             metric_parameters=len(freedom),
             ellipse=ellipse_prior,
             axis_deg=AXIS_PRIOR_DEG if free_axis else 1e-5,
-            harmonics=harmonics,
+            harmonics=np.full(TERMS, harmonics),
         )
         x, own = solve(normal, frame_prior(looseness, offset, *prior))
         own[:, 2:4] = 0.0

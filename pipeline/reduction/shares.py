@@ -55,13 +55,13 @@ def group_numbers(hkl: Ints, hall: str) -> tuple[int, Ints]:
 
 def student_weight(o: Observations, model: Floats, error: float) -> Floats:
     """1 / variance, less for outliers; ``error``: relative error of the model."""
-    variance = o.sigma**2 + (error * np.maximum(model, 0.0)) ** 2
+    variance = o.variance(model) + (error * np.maximum(model, 0.0)) ** 2
     return np.asarray(1.0 / variance / (1.0 + (o.intensity - model) ** 2 / variance / FREEDOM))
 
 
 def settle(o: Observations, share: Floats, group: Ints, groups: int, error: float, f2: Floats | None) -> Floats:
     """F² = Σ w I p / Σ w p² in each group, never negative, with robust weights; (groups,)."""
-    weight = 1.0 / o.sigma**2 if f2 is None else student_weight(o, f2[group] * share, error)
+    weight = 1.0 / o.variance(np.zeros(len(share))) if f2 is None else student_weight(o, f2[group] * share, error)
     for _ in range(3):
         top = np.bincount(group, weights=weight * o.intensity * share, minlength=groups)
         below = np.bincount(group, weights=weight * share**2, minlength=groups)
@@ -73,7 +73,8 @@ def settle(o: Observations, share: Floats, group: Ints, groups: int, error: floa
 
 def relative_error(o: Observations, model: Floats, parameters: int, *, start: float = 0.2) -> float:
     """Relative error of the model with which the deviations of strong observations are as large as they should be."""
-    strong = model > 5.0 * o.sigma
+    sigma = np.sqrt(o.variance(model))
+    strong = model > 5.0 * sigma
     n = int(np.count_nonzero(strong))
     if n < 100:
         return start
@@ -82,7 +83,7 @@ def relative_error(o: Observations, model: Floats, parameters: int, *, start: fl
     low, high = 0.0, 0.5
     for _ in range(20):
         middle = 0.5 * (low + high)
-        expected = np.hypot(o.sigma[strong], middle * model[strong])
+        expected = np.hypot(sigma[strong], middle * model[strong])
         low, high = (middle, high) if float(np.median(deviation / expected)) > 0.6745 else (low, middle)
     return float(np.clip(0.5 * (low + high), 0.01, 0.5))
 
@@ -113,7 +114,7 @@ def fit_rocking(
     def misfit(rocking: Rocking) -> float:
         share = part.share(rocking)[0] * k
         model = settle(few, share, own, int(own.max()) + 1, error, None)[own] * share
-        variance = few.sigma**2 + (error * model) ** 2
+        variance = few.variance(model) + (error * model) ** 2
         student = np.log1p((few.intensity - model) ** 2 / variance / FREEDOM)
         return float(np.sum(0.5 * (FREEDOM + 1.0) * student + 0.5 * np.log(variance)))
 
