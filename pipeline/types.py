@@ -134,3 +134,4 @@ class Refinement:
     mosaicity_deg: float | None = None
     held_out_frame: Ints | None = None  # frames that took no part, predicted with nothing free but scale and turn
     held_out_r_obs_percent: float | None = None
+    frame_thickness_nm: Floats | None = None  # (frames,) where each frame has its own; 0 for frames that took no part

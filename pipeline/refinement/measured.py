@@ -19,7 +19,15 @@ from twin.model.crystal import Cell
 from twin.model.instrument import Beam, Detector, Microscope, Projection
 from twin.model.plan import Mode
 from twin.physics.electrons import energy_kev_of_wavelength
-from twin.physics.lattice import Floats, Ints, reciprocal_matrix, rotation_matrix, tilt_axis_vector
+from twin.physics.lattice import (
+    Floats,
+    Ints,
+    direct_matrix,
+    reciprocal_matrix,
+    rotation_matrix,
+    tilt_axis_vector,
+)
+from twin.physics.symmetry import operations
 
 _MODES: tuple[tuple[str, Mode], ...] = (
     ("continuous", "continuous"),
@@ -41,9 +49,16 @@ class MeasuredSeries:
     notes: tuple[str, ...]
 
 
-def read_series(path: str | Path, *, cell: Cell | None = None, centre: bool = True) -> MeasuredSeries:
-    """Frames of a dynamical .cif_pets file; ``cell`` replaces the listed one, ``centre`` puts the windows right."""
+def read_series(
+    path: str | Path, *, cell: Cell | None = None, centre: bool = True, hall: str | None = None
+) -> MeasuredSeries:
+    """Frames of a dynamical .cif_pets file; ``cell`` replaces the listed one, ``centre`` puts the windows right.
+
+    ``hall``: group of the model; the listed cell is made to obey it.
+    """
     pets = read_cif_pets(path)
+    if cell is None and hall is not None:
+        cell, _ = cell_of_group(pets.cell, hall)
     return series_of(pets, source=str(path), cell=cell, centre=centre)
 
 
@@ -114,6 +129,22 @@ def with_cell(ub: Floats, cell: Cell) -> tuple[Floats, float]:
     if np.linalg.det(rotation) < 0:
         raise InputError("the UB matrix is left-handed: determinant below zero")
     return np.asarray(rotation @ b), float(np.abs(singular - 1.0).max())
+
+
+def cell_of_group(cell: Cell, hall: str) -> tuple[Cell, float]:
+    """(the cell as the point group wants it, largest relative change of a length): its metric tensor is averaged.
+
+    PETS2 lists cells without constraints; distortions of the pattern are left in them.
+    """
+    direct = direct_matrix(cell)
+    rotations = operations(hall).rotations
+    metric = np.mean(rotations.transpose(0, 2, 1) @ (direct.T @ direct) @ rotations, axis=0)
+    lengths = np.sqrt(np.diag(metric))
+    a, b, c = lengths.tolist()
+    cosines = (metric / np.outer(lengths, lengths))[[1, 0, 0], [2, 2, 1]]
+    alpha, beta, gamma = np.degrees(np.arccos(np.clip(np.round(cosines, 12), -1.0, 1.0))).tolist()
+    changed = Cell(a_angstrom=a, b_angstrom=b, c_angstrom=c, alpha_deg=alpha, beta_deg=beta, gamma_deg=gamma)
+    return changed, float(np.abs(lengths / cell.parameters[:3] - 1.0).max())
 
 
 def sweep_angles_deg(

@@ -34,6 +34,8 @@ def refinement_of(
         rotation[frame.index] = frame.reciprocal_lab @ np.linalg.inv(orientation.ub)
         frame_scale[frame.index] = scale
     thickness = thicknesses_of(layout, state)
+    frame_thickness = np.zeros(len(orientation.rotation))
+    frame_thickness[[f.index for f in frames]] = 0.1 * thickness
     uncertainties = standard_uncertainties(problem.parametrisation, fit.covariance[:p, :p])
     if layout.thicknesses == 1 and np.isfinite(fit.covariance[p, p]):
         uncertainties["thickness_nm"] = float(0.1 * thickness[0] * np.sqrt(fit.covariance[p, p]))
@@ -63,4 +65,5 @@ def refinement_of(
         rotation=rotation,
         verdict=fit.verdict,
         cycles=fit.cycles,
+        frame_thickness_nm=frame_thickness if layout.thicknesses > 1 else None,
     )

@@ -73,6 +73,7 @@ def refine(
     model: Annotated[Path | None, typer.Option("--model", metavar="Y.cif|Y.res", help="Model for --data.")] = None,
     kinematical: Annotated[bool, typer.Option("--kinematical", help="With --data: only without dynamics.")] = False,
     dynamical: Annotated[bool, typer.Option("--dynamical", help="With --data: only with dynamics.")] = False,
+    hands: Annotated[bool, typer.Option("--hands", help="With --data: refine the other hand too, tell which.")] = False,
     out: Out = None,
     sets: Sets = None,
     overwrite: Overwrite = False,
@@ -80,12 +81,12 @@ def refine(
 ) -> None:
     """Refine the solution of a run folder, or a model against measured frames, kinematically and dynamically."""
     if data is not None or model is not None:
-        _refine_measured(data, model, target, kinematical, dynamical, out, sets or (), overwrite, workers)
+        _refine_measured(data, model, target, kinematical, dynamical, hands, out, sets or (), overwrite, workers)
         return
     if target is None:
         raise InputError("edtwin refine needs a run folder, a scenario, or --data X.cif_pets with --model Y.cif")
-    if kinematical or dynamical:
-        raise InputError("--kinematical and --dynamical go with --data; a scenario says itself what is refined")
+    if kinematical or dynamical or hands:
+        raise InputError("--kinematical, --dynamical and --hands go with --data; a scenario says what is refined")
     stages = ("refine_kinematical", "refine_frame_based", "refine_dynamical")
     run_stages(target, stages, out=out, sets=sets or (), overwrite=overwrite, workers=workers)
 
@@ -96,21 +97,25 @@ def _refine_measured(
     target: str | None,
     kinematical: bool,
     dynamical: bool,
+    hands: bool,
     out: Path | None,
     sets: Sequence[str],
     overwrite: bool,
     workers: int,
 ) -> None:
-    from scenarios.measured import refine_measured, treatments_of
+    from scenarios.measured.options import treatments_of
+    from scenarios.measured.run import refine_measured
 
     if data is None or model is None or target is not None:
         raise InputError("--data X.cif_pets and --model Y.cif belong together, without a run folder or scenario")
     outcome = refine_measured(
         data=data, model=model, folder=out or Path("runs") / data.stem,
         treatments=treatments_of(kinematical=kinematical, dynamical=dynamical),
-        sets=sets, workers=workers, overwrite=overwrite, say=typer.echo,
+        sets=sets, hands=hands, workers=workers, overwrite=overwrite, say=typer.echo,
     )  # fmt: skip
     for r in outcome.refinements:
         free = "" if r.held_out_r_obs_percent is None else f", held-out frames {r.held_out_r_obs_percent:.2f} %"
         typer.echo(f"{r.kind}: R(obs) {r.r_obs_percent:.2f} %, R(all) {r.r_all_percent:.2f} %{free}; {r.verdict}")
+    for check in outcome.checks:
+        typer.echo(check)
     typer.echo(str(outcome.folder / "report.html"))

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.refinement.settings import DynamicalSettings
-from scenarios.measured import override, read_model, refine_measured, treatments_of
+from scenarios.measured.options import override, treatments_of
+from scenarios.measured.run import read_model, refine_measured
 from twin.files.errors import InputError
 
 

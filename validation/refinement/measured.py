@@ -91,9 +91,10 @@ def thinned(series: MeasuredSeries, *, every: int) -> MeasuredSeries:
 
 def refine_case(case: Case, folder: Path, *, every: int = 1, model: Crystal | None = None) -> Refinement:
     """One refinement of a case, of every ``every``-th frame."""
-    series = thinned(read_series(folder / case.data), every=every)
+    crystal = model or read_crystal(folder / case.model)
+    series = thinned(read_series(folder / case.data, hall=crystal.hall), every=every)
     return refine_dynamical(
-        model=model or read_crystal(folder / case.model),
+        model=crystal,
         orientation=series.orientation,
         reflections=series.reflections,
         settings=case.settings,

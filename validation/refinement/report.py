@@ -17,6 +17,7 @@ from pipeline.types import Refinement
 from twin.files.cif_writer import format_su
 from twin.physics.lattice import Floats, reciprocal_matrix
 from validation.plots.intensities import fo_fc, residuals
+from validation.plots.refined_frames import by_frame, by_strength
 from validation.plots.style import draw, svg
 
 _STYLE = (
@@ -80,14 +81,23 @@ def _probability(refinements: Sequence[Refinement]) -> Figure:
 
 
 def refinement_page(
-    *, title: str, refinements: Sequence[Refinement], facts: Mapping[str, str], notes: Sequence[str]
+    *,
+    title: str,
+    refinements: Sequence[Refinement],
+    facts: Mapping[str, str],
+    notes: Sequence[str],
+    turn_deg: Sequence[Floats | None] = (),
 ) -> str:
-    """The page as HTML without links to the outside."""
+    """The page as HTML without links to the outside. turn_deg: for each refinement, turns of its frames (frames, 2)."""
     parts = [f"<!doctype html><meta charset=utf-8><title>{escape(title)}</title><style>{_STYLE}</style>"]
     parts.append(f"<h1>{escape(title)}</h1>" + "".join(f"<p>{escape(n)}</p>" for n in notes))
     parts.append(_table(("", *(r.kind.replace("_", " ") for r in refinements)), _figures(refinements)))
     parts += [_picture(fo_fc(tuple(refinements))), _picture(residuals(tuple(refinements), None))]
     parts.append(_picture(_probability(refinements)))
+    parts.append(_picture(by_strength(refinements)))
+    turns = [*turn_deg, *[None] * (len(refinements) - len(turn_deg))]
+    of_frames = [(r, t) for r, t in zip(refinements, turns, strict=True) if r.frame.max(initial=-1) >= 0]
+    parts += [_picture(by_frame(r, t)) for r, t in of_frames]
     for r in refinements:
         parts.append(f"<h2>{escape(r.kind.replace('_', ' '))}</h2><p>{escape(r.verdict)}.</p>")
         head = ("", "reflections", "R(obs) %", "R(all) %")

@@ -1,0 +1,1 @@
+"""``edtwin refine --data``: measured data without a twin."""
