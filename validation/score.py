@@ -94,7 +94,7 @@ def score_lattice(*, orientation: Orientation, truth: Truth) -> LatticeMatch | N
     def misfit(lattices: Floats) -> Floats:
         if not np.any(orientation.indexed):
             return np.zeros(len(lattices))
-        return np.array([np.median(_angles(orientation, ub, truth)[0]) for ub in lattices])
+        return np.array([np.median(_nearest(orientation, ub, truth).angle_deg) for ub in lattices])
 
     return match_lattice(
         ub_found=orientation.ub, ub_true=true_ub(truth), hall_true=truth.crystal.hall, misfit=misfit
@@ -106,7 +106,8 @@ def score_orientation(*, orientation: Orientation, match: LatticeMatch, truth: T
     use = _compared(orientation, truth)
     if len(use) == 0:
         return None
-    angles, nearest = _angles(orientation, match.ub, truth)
+    found = _nearest(orientation, match.ub, truth)
+    angles, nearest = found.angle_deg, found.turn
     turn_true = true_rotations(truth.poses)[use]
     crystal_side = np.swapaxes(turn_true, 1, 2) @ nearest @ turn_true
     sound = angles <= 10.0 * np.median(angles) + 0.5  # a frame in a wrong orientation says nothing of the common turn
@@ -124,17 +125,39 @@ def _compared(orientation: Orientation, truth: Truth) -> Ints:
     return np.asarray(np.nonzero(np.asarray(orientation.indexed)[:frames])[0], dtype=np.int64)
 
 
-def _angles(orientation: Orientation, ub: Floats, truth: Truth) -> tuple[Floats, Floats]:
-    """Of the frames that are compared: angle (n,) in degrees from the nearest true orientation modulo the Laue class,
-    and the rotation between them (n, 3, 3); ``ub``: the found lattice in the true axes."""
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Nearest:
+    """Of the frames that are compared: the nearest of the true orientations modulo the Laue class, its operation on
+    hkl (n, 3, 3), the rotation from there to the found one (n, 3, 3) and its angle (n,)."""
+
+    operation: Floats
+    turn: Floats
+    angle_deg: Floats
+
+
+def frame_operations(*, orientation: Orientation, match: LatticeMatch, truth: Truth) -> Floats:
+    """Operation of the Laue class (frames, 3, 3) that takes each frame's indices to those of the true crystal.
+
+    Of a tilt series it is the same for all frames and part of ``match``; every still of a serial series has its own.
+    """
+    out = np.tile(np.eye(3), (len(orientation.rotation), 1, 1))
+    use = _compared(orientation, truth)
+    if truth.plan.mode == "serial" and len(use):
+        out[use] = _nearest(orientation, match.ub, truth).operation
+    return out
+
+
+def _nearest(orientation: Orientation, ub: Floats, truth: Truth) -> _Nearest:
+    """``ub``: the found lattice in the true axes."""
     use = _compared(orientation, truth)
     found = np.asarray(orientation.rotation)[use] @ ub
-    true = true_rotations(truth.poses)[use][:, None] @ true_ub(truth)[None, None] @ _laue_rotations(truth.crystal)[None]
+    operations = _laue_rotations(truth.crystal)
+    true = true_rotations(truth.poses)[use][:, None] @ true_ub(truth)[None, None] @ operations[None]
     delta = rotation_part(found[:, None] @ np.linalg.inv(true))
     angles = angle_deg(delta.reshape(-1, 3, 3)).reshape(delta.shape[:2])
     best = np.argmin(angles, axis=1)
     rows = np.arange(len(use))
-    return angles[rows, best], delta[rows, best]
+    return _Nearest(operation=operations[best], turn=delta[rows, best], angle_deg=angles[rows, best])
 
 
 def _laue_rotations(crystal: Crystal) -> Floats:
@@ -158,10 +181,20 @@ def score_merged(*, merged: MergedReflections, match: LatticeMatch, truth: Truth
 
 
 def score_integrated(
-    *, reflections: Reflections, match: LatticeMatch, truth_intensities: TruthIntensities
+    *,
+    reflections: Reflections,
+    match: LatticeMatch,
+    truth_intensities: TruthIntensities,
+    operations: Floats | None = None,
 ) -> IntensityScore | None:
-    """Integrated intensities, reflection by reflection and frame by frame, against the electrons that arrived."""
-    found = np.column_stack([reflections.frame, hkl_in_true_axes(hkl=reflections.hkl, match=match)])
+    """Integrated intensities, reflection by reflection and frame by frame, against the electrons that arrived.
+
+    ``operations``: of :func:`frame_operations`, where frames have one of their own.
+    """
+    hkl = hkl_in_true_axes(hkl=reflections.hkl, match=match)
+    if operations is not None:
+        hkl = np.rint(np.einsum("nij,nj->ni", operations[reflections.frame], hkl)).astype(np.int64)
+    found = np.column_stack([reflections.frame, hkl])
     true = np.column_stack([truth_intensities.frame, truth_intensities.hkl])
     low = np.minimum(found.min(axis=0, initial=0), true.min(axis=0, initial=0))
     span = np.maximum(found.max(axis=0, initial=0), true.max(axis=0, initial=0)) - low + 1

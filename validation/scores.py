@@ -9,6 +9,7 @@ from validation.lattice_match import LatticeMatch
 from validation.score import (
     IntensityScore,
     OrientationScore,
+    frame_operations,
     score_integrated,
     score_lattice,
     score_merged,
@@ -43,7 +44,10 @@ def score_run(run: RunView) -> Scores:
             merged = score_merged(merged=run.merged, match=lattice, truth=truth)
         if run.reflections is not None and run.truth_intensities is not None:
             integrated = score_integrated(
-                reflections=run.reflections, match=lattice, truth_intensities=run.truth_intensities
+                reflections=run.reflections,
+                match=lattice,
+                truth_intensities=run.truth_intensities,
+                operations=frame_operations(orientation=run.orientation, match=lattice, truth=truth),
             )
     solved = run.solution.crystal if run.solution else None
     return Scores(
