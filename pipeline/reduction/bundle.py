@@ -29,7 +29,7 @@ from pipeline.reduction.refine_geometry import (
     position_equations,
     shared_prior,
 )
-from pipeline.reduction.rocking import SHAPES, Rocking
+from pipeline.reduction.rocking import SHAPES, Rocking, Shape
 from pipeline.reduction.shares import (
     Passage,
     fit_rocking,
@@ -48,6 +48,7 @@ AXIS_PRIOR_DEG = 1.5
 ELLIPSE_PRIOR = 0.01
 LARGEST_TILT_STEP_DEG = 0.15
 STEADY_DEG = 0.0005  # movement of the frames in a cycle below which nothing more is expected
+SHAPES_JUDGED = 4  # cycle in which other shapes of the rocking curve are tried
 JUDGED = (2, 4, 7, 10)  # cycles in which the rocking curve is fitted and harmonics that show nothing are dropped
 SIGNIFICANT = 4.0  # standard deviations that a harmonic of the distortion must have to be kept
 
@@ -176,7 +177,8 @@ def refine_bundle(
     misfit, rms, cycle, expected = float("inf"), float("nan"), 0, o.intensity
     for cycle in range(1, cycles + 1):
         where = passage(o, state.geometry, sweep)
-        state = _settled(state, o, where, group, groups, parameters, judge=cycle in JUDGED)
+        shapes = SHAPES if cycle == SHAPES_JUDGED else (state.rocking.shape,) if cycle in JUDGED else ()
+        state = _settled(state, o, where, group, groups, parameters, shapes)
         halves, expected, misfit = _intensity_halves(state, o, where, group, len(freedom))
         spots = fitted_positions(o, expected, state.error)
         seen, rms = _position_halves(state, spots, freedom)
@@ -226,12 +228,18 @@ def _azimuth(geometry: Geometry) -> float:
 
 
 def _settled(
-    state: _State, o: Observations, where: Passage, group: Ints, groups: int, parameters: int, *, judge: bool
+    state: _State,
+    o: Observations,
+    where: Passage,
+    group: Ints,
+    groups: int,
+    parameters: int,
+    shapes: tuple[Shape, ...],
 ) -> _State:
-    """F², the relative error of the model and, when ``judge``, the rocking curve, for the present geometry."""
+    """F², the relative error of the model and the rocking curve (of one of ``shapes``) for the present geometry."""
     scale = np.exp(state.log_scale)
     rocking = state.rocking
-    if judge:
+    if shapes:
         rocking = fit_rocking(
             o=o,
             where=where,
@@ -240,7 +248,7 @@ def _settled(
             groups=groups,
             error=state.error,
             start=rocking,
-            shapes=SHAPES,
+            shapes=shapes,
         )
     share = where.share(rocking)[0] * scale[o.frame]
     f2 = settle(o, share, group, groups, state.error, state.f2)

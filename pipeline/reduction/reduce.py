@@ -74,7 +74,7 @@ def _integrate_and_merge(
     strong = found.good & (peaks.intensity > 12.0 * peaks.sigma)
     if np.count_nonzero(strong) < 20:
         strong = found.good & (peaks.intensity >= np.quantile(peaks.intensity[found.good], 0.5))
-    backgrounds: Backgrounds = {}
+    backgrounds: Backgrounds = dict(seen.backgrounds)
     profile = learn_profile(
         dataset=dataset, seen=seen, geometry=found.geometry, strong=strong, backgrounds=backgrounds
     )

@@ -15,13 +15,14 @@ uniform for a rotation, s̄ + a cos ψ for precession (the "camel" profile, Pala
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
-from scipy.special import ndtr
 
 from twin.model.plan import Mode
 
@@ -72,64 +73,121 @@ def same_fwhm(rocking: Rocking, shape: Shape) -> Rocking:
     return Rocking(shape=shape, width_per_angstrom=width, mosaic_deg=mosaic)
 
 
-def _sphere_density(u: Floats) -> Floats:
-    x = 2 * np.pi * np.maximum(np.abs(u), 1e-9)
-    series = 0.75 - x**2 / 24.0
-    x_safe = np.maximum(x, 0.05)
-    full = 6.0 * (0.5 - (x_safe * np.sin(x_safe) + np.cos(x_safe) - 1) / x_safe**2) / x_safe**2
-    return np.where(x < 0.05, series, full)
+_CODES = {"sphere": 0, "gaussian": 1, "lorentzian": 2, "plate": 3}
+
+
+@njit(cache=True)
+def _density(code, u):  # type: ignore[no-untyped-def]
+    if code == 1:
+        return np.exp(-0.5 * u * u) / np.sqrt(2.0 * np.pi)
+    if code == 2:
+        return 1.0 / (np.pi * (1.0 + u * u))
+    x = abs(np.pi * u)
+    if code == 3:
+        return 1.0 if x < 1e-6 else (np.sin(x) / x) ** 2
+    x *= 2.0
+    if x < 0.05:
+        return 0.75 - x * x / 24.0
+    return 6.0 * (0.5 - (x * np.sin(x) + np.cos(x) - 1.0) / (x * x)) / (x * x)
+
+
+@njit(cache=True)
+def _cumulative(code, table, u):  # type: ignore[no-untyped-def]
+    if code == 1:
+        return 0.5 * math.erfc(-u * 0.7071067811865476)
+    if code == 2:
+        return 0.5 + np.arctan(u) / np.pi
+    at = abs(u) * ((table.shape[0] - 1) / _REACH)
+    i = min(int(at), table.shape[0] - 2)
+    value = table[i] + (table[i + 1] - table[i]) * min(at - i, 1.0)
+    return 0.5 + value if u > 0 else 0.5 - value
 
 
 @lru_cache(maxsize=4)
-def _table(shape: Shape) -> tuple[Floats, Floats]:
-    """∫ R from −∞ on a uniform grid of u ≥ 0 for shapes without a closed form; tails c/u beyond ``_REACH``."""
+def _table(shape: Shape) -> Floats:
+    """∫ R from 0 on a uniform grid of u ≥ 0 for shapes without a closed form; their tails fall as c/u beyond
+    ``_REACH``."""
+    if shape in ("gaussian", "lorentzian"):
+        return np.zeros(2)
     u = np.linspace(0, _REACH, 24001)
-    density = _sphere_density(u) if shape == "sphere" else np.sinc(u) ** 2
-    total = np.concatenate([[0.0], np.cumsum(0.5 * (density[1:] + density[:-1]) * np.diff(u))])
+    height = density(shape, u)
+    total = np.concatenate([[0.0], np.cumsum(0.5 * (height[1:] + height[:-1]) * np.diff(u))])
     tail = (0.75 if shape == "sphere" else 0.5) / (np.pi**2 * _REACH)
-    return u, total / (total[-1] + tail) * 0.5
+    return np.asarray(total / (total[-1] + tail) * 0.5)
+
+
+@njit(cache=True)
+def _densities(code, u):  # type: ignore[no-untyped-def]
+    out = np.empty(u.shape[0])
+    for i in range(u.shape[0]):
+        out[i] = _density(code, u[i])
+    return out
+
+
+@njit(cache=True)
+def _cumulatives(code, table, u):  # type: ignore[no-untyped-def]
+    out = np.empty(u.shape[0])
+    for i in range(u.shape[0]):
+        out[i] = _cumulative(code, table, u[i])
+    return out
 
 
 def cumulative(shape: Shape, u: Floats) -> Floats:
     """Part of the rocking curve below s = u · width."""
-    if shape == "gaussian":
-        return np.asarray(ndtr(u))
-    if shape == "lorentzian":
-        return np.asarray(0.5 + np.arctan(u) / np.pi)
-    grid, value = _table(shape)
-    at = np.abs(u) * ((len(grid) - 1) / _REACH)
-    index = np.minimum(at.astype(np.int64), len(grid) - 2)
-    part = np.minimum(at - index, 1.0)
-    return np.asarray(0.5 + np.copysign(value[index] + (value[index + 1] - value[index]) * part, u))
+    flat = np.ascontiguousarray(u, dtype=np.float64).ravel()
+    return np.asarray(_cumulatives(_CODES[shape], _table(shape), flat)).reshape(np.shape(u))
 
 
 def density(shape: Shape, u: Floats) -> Floats:
     """R in units of 1 / width."""
-    if shape == "gaussian":
-        return np.asarray(np.exp(-0.5 * u**2) / np.sqrt(2 * np.pi))
-    if shape == "lorentzian":
-        return np.asarray(1.0 / (np.pi * (1.0 + u**2)))
-    return np.asarray(_sphere_density(u) if shape == "sphere" else np.sinc(u) ** 2)
+    flat = np.ascontiguousarray(u, dtype=np.float64).ravel()
+    return np.asarray(_densities(_CODES[shape], flat)).reshape(np.shape(u))
+
+
+@njit(cache=True)
+def _averages(code, table, s, half, width, camel, slopes):  # type: ignore[no-untyped-def]
+    n = s.shape[0]
+    mean = np.empty(n)
+    slope = np.zeros(n)
+    edge = np.cos(np.pi * np.arange(_CAMEL_STEPS + 1) / _CAMEL_STEPS)
+    for i in range(n):
+        w = width[i]
+        if camel:
+            total = 0.0
+            rise = 0.0
+            high = (s[i] + half[i]) / w
+            part_high = _cumulative(code, table, high)
+            height_high = _density(code, high) if slopes else 0.0
+            for k in range(1, _CAMEL_STEPS + 1):
+                low = (s[i] + half[i] * edge[k]) / w
+                part_low = _cumulative(code, table, low)
+                step = max(high - low, 1e-9)
+                total += (part_high - part_low) / step
+                if slopes:
+                    height_low = _density(code, low)
+                    rise += (height_high - height_low) / step
+                    height_high = height_low
+                high, part_high = low, part_low
+            mean[i] = total / _CAMEL_STEPS / w
+            slope[i] = rise / _CAMEL_STEPS / (w * w)
+        else:
+            a = max(half[i], 1e-6 * w)
+            high, low = (s[i] + a) / w, (s[i] - a) / w
+            mean[i] = (_cumulative(code, table, high) - _cumulative(code, table, low)) / (2.0 * a)
+            if slopes:
+                slope[i] = (_density(code, high) - _density(code, low)) / (2.0 * a * w)
+    return mean, slope
 
 
 def exposure_average(
-    *, s: Floats, half_sweep: Floats, g_length: Floats, rocking: Rocking, mode: Mode
+    *, s: Floats, half_sweep: Floats, g_length: Floats, rocking: Rocking, mode: Mode, slopes: bool = True
 ) -> tuple[Floats, Floats]:
-    """Mean of R (Å) over the exposure and its derivative (Å²) by s; s (n,) at the centre, half_sweep (n,) in Å⁻¹."""
+    """Mean of R (Å) over the exposure and its derivative (Å²) by s (zeros without ``slopes``); s (n,) at the centre,
+    half_sweep (n,) in Å⁻¹."""
     width = rocking.widths(g_length)
-    if mode == "precession":
-        edge = np.cos(np.pi * np.arange(_CAMEL_STEPS + 1) / _CAMEL_STEPS)
-        u = (s[:, None] + half_sweep[:, None] * edge[None, :]) / width[:, None]
-        step = np.maximum(u[:, :-1] - u[:, 1:], 1e-9)
-        part = cumulative(rocking.shape, u)
-        height = density(rocking.shape, u)
-        mean = np.mean((part[:, :-1] - part[:, 1:]) / step, axis=1) / width
-        return np.asarray(mean), np.asarray(np.mean((height[:, :-1] - height[:, 1:]) / step, axis=1) / width**2)
-    half = np.maximum(half_sweep, 1e-6 * width)
-    high, low = (s + half) / width, (s - half) / width
-    mean = (cumulative(rocking.shape, high) - cumulative(rocking.shape, low)) / (2 * half)
-    slope = (density(rocking.shape, high) - density(rocking.shape, low)) / (2 * half * width)
-    return np.asarray(mean), np.asarray(slope)
+    return _averages(  # type: ignore[no-any-return]
+        _CODES[rocking.shape], _table(rocking.shape), s, half_sweep, width, mode == "precession", slopes
+    )
 
 
 def swept_fraction(*, s: Floats, half_sweep: Floats, g_length: Floats, rocking: Rocking) -> Floats:

@@ -6,10 +6,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from pipeline.reduction.geometry import Geometry
-from pipeline.reduction.observations import Observations, take
+from pipeline.reduction.observations import RELATIVE_ERROR, Observations, take
 from pipeline.reduction.predict import Sweep, excitation
 from pipeline.reduction.rocking import SHAPES, Rocking, Shape, exposure_average, same_fwhm, swept_fraction
 from twin.model.plan import Mode
@@ -18,6 +19,7 @@ from twin.physics.symmetry import asymmetric_hkl
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+STRONG_REFLECTIONS = 300  # that judge the rocking curve
 FREEDOM = 9.0  # of Student's t, which stands for normal errors with outliers
 
 
@@ -30,9 +32,16 @@ class Passage:
     g_length: Floats
     mode: Mode
 
-    def share(self, rocking: Rocking) -> tuple[Floats, Floats]:
-        """P (Å) and dP/ds (Å²), (n,)."""
-        return exposure_average(s=self.s, half_sweep=self.half, g_length=self.g_length, rocking=rocking, mode=self.mode)
+    def share(self, rocking: Rocking, *, slopes: bool = True) -> tuple[Floats, Floats]:
+        """P (Å) and dP/ds (Å², zeros without ``slopes``), (n,)."""
+        return exposure_average(
+            s=self.s,
+            half_sweep=self.half,
+            g_length=self.g_length,
+            rocking=rocking,
+            mode=self.mode,
+            slopes=slopes,
+        )
 
     def swept(self, rocking: Rocking) -> Floats:
         """Part of the curve within the exposure, (n,)."""
@@ -59,16 +68,57 @@ def student_weight(o: Observations, model: Floats, error: float) -> Floats:
     return np.asarray(1.0 / variance / (1.0 + (o.intensity - model) ** 2 / variance / FREEDOM))
 
 
+@njit(cache=True)
+def _variance(i, expected, intensity, sigma, base, per_count, relative2, error):  # type: ignore[no-untyped-def]
+    counts = max(expected, intensity[i] - 3.0 * sigma[i], 0.0)
+    model = error * max(expected, 0.0)
+    return base[i] + per_count[i] * counts + relative2 * counts * counts + model * model
+
+
+@njit(cache=True)
+def _robust_f2(intensity, sigma, base, per_count, relative2, share, group, f2, known, error, rounds):  # type: ignore[no-untyped-def]
+    top = np.zeros(f2.shape[0])
+    below = np.zeros(f2.shape[0])
+    for turn in range(rounds):
+        top[:] = 0.0
+        below[:] = 0.0
+        for i in range(share.shape[0]):
+            k = group[i]
+            if turn == 0 and not known:
+                weight = 1.0 / _variance(i, 0.0, intensity, sigma, base, per_count, relative2, 0.0)
+            else:
+                model = f2[k] * share[i]
+                variance = _variance(i, model, intensity, sigma, base, per_count, relative2, error)
+                weight = 1.0 / (variance + (intensity[i] - model) ** 2 / FREEDOM)
+            top[k] += weight * intensity[i] * share[i]
+            below[k] += weight * share[i] * share[i]
+        for k in range(f2.shape[0]):
+            f2[k] = max(top[k] / max(below[k], 1e-30), 0.0)
+    return f2
+
+
+@njit(cache=True)
+def _student_misfit(intensity, sigma, base, per_count, relative2, share, group, f2, error):  # type: ignore[no-untyped-def]
+    total = 0.0
+    for i in range(share.shape[0]):
+        model = f2[group[i]] * share[i]
+        variance = _variance(i, model, intensity, sigma, base, per_count, relative2, error)
+        total += 0.5 * (FREEDOM + 1.0) * np.log1p((intensity[i] - model) ** 2 / variance / FREEDOM)
+        total += 0.5 * np.log(variance)
+    return total
+
+
+def _noise_columns(o: Observations) -> tuple[Floats, Floats, Floats, Floats, float]:
+    """Intensity, sigma, and what :meth:`Observations.variance` is made of."""
+    if o.base_variance is None or o.variance_per_count is None:
+        return o.intensity, o.sigma, o.sigma**2, np.zeros(len(o.sigma)), 0.0
+    return o.intensity, o.sigma, o.base_variance, o.variance_per_count, RELATIVE_ERROR**2
+
+
 def settle(o: Observations, share: Floats, group: Ints, groups: int, error: float, f2: Floats | None) -> Floats:
     """F² = Σ w I p / Σ w p² in each group, never negative, with robust weights; (groups,)."""
-    weight = 1.0 / o.variance(np.zeros(len(share))) if f2 is None else student_weight(o, f2[group] * share, error)
-    for _ in range(3):
-        top = np.bincount(group, weights=weight * o.intensity * share, minlength=groups)
-        below = np.bincount(group, weights=weight * share**2, minlength=groups)
-        f2 = np.asarray(np.maximum(top / np.maximum(below, 1e-30), 0.0))
-        weight = student_weight(o, f2[group] * share, error)
-    assert f2 is not None
-    return f2
+    start = np.zeros(groups) if f2 is None else f2.copy()
+    return np.asarray(_robust_f2(*_noise_columns(o), share, group, start, f2 is not None, error, 3))
 
 
 def relative_error(o: Observations, model: Floats, parameters: int, *, start: float = 0.2) -> float:
@@ -102,7 +152,7 @@ def fit_rocking(
     """The rocking curve of greatest likelihood: shape, width and mosaicity, judged by strong reflections."""
     total = np.bincount(group, weights=np.maximum(o.intensity, 0.0), minlength=groups)
     noise = np.sqrt(np.bincount(group, weights=o.sigma**2, minlength=groups))
-    limit = float(np.sort(total / np.maximum(noise, 1e-30))[-min(groups, 400)])
+    limit = float(np.sort(total / np.maximum(noise, 1e-30))[-min(groups, STRONG_REFLECTIONS)])
     chosen = np.flatnonzero((total > max(limit, 5.0) * noise)[group])
     if len(chosen) < 50:
         return start
@@ -111,12 +161,12 @@ def fit_rocking(
     _, own = np.unique(group[chosen], return_inverse=True)
     own = np.asarray(own).reshape(-1)
 
+    columns, number = _noise_columns(few), int(own.max()) + 1
+
     def misfit(rocking: Rocking) -> float:
-        share = part.share(rocking)[0] * k
-        model = settle(few, share, own, int(own.max()) + 1, error, None)[own] * share
-        variance = few.variance(model) + (error * model) ** 2
-        student = np.log1p((few.intensity - model) ** 2 / variance / FREEDOM)
-        return float(np.sum(0.5 * (FREEDOM + 1.0) * student + 0.5 * np.log(variance)))
+        share = part.share(rocking, slopes=False)[0] * k
+        f2 = _robust_f2(*columns, share, own, np.zeros(number), False, error, 3)
+        return float(_student_misfit(*columns, share, own, f2, error))
 
     best, lowest = start, np.inf
     for shape in shapes:

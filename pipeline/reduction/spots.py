@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.reduction.background import bad_on_frame, direct_beam_radius_px, frame_background, radial_background
+from pipeline.reduction.background import (
+    Background,
+    bad_on_frame,
+    direct_beam_radius_px,
+    fit_background,
+    frame_background,
+    radial_background,
+    spread_background,
+)
 from pipeline.reduction.centre import direct_beam_centre, friedel_centre, smooth_centres
 from pipeline.reduction.errors import ReductionError
 from pipeline.reduction.noise import NoiseModel, estimate_noise
@@ -26,8 +34,8 @@ FEW_A_FRAME = 6.0  # spots a frame below which sums of frames are searched too
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Survey:
-    """centre_px (frames, 2), whether the direct beam was seen (frames,), radius of its mask, noise, spots, and how they
-    were found."""
+    """centre_px (frames, 2), whether the direct beam was seen (frames,), radius of its mask, noise, spots, how they
+    were found, and the background of each frame that was searched."""
 
     centre_px: Floats
     beam_seen: Bools
@@ -35,6 +43,7 @@ class Survey:
     noise: NoiseModel
     peaks: Peaks
     said: str = ""
+    backgrounds: dict[int, Background] = field(default_factory=dict)
 
 
 def _beam_centres(dataset: Dataset) -> tuple[Floats, Bools]:
@@ -50,24 +59,34 @@ def _beam_centres(dataset: Dataset) -> tuple[Floats, Bools]:
 
 
 def _spots(
-    *, dataset: Dataset, centre_px: Floats, radius: float, gain: float, threshold: float, frames: NDArray[np.int64]
+    *,
+    dataset: Dataset,
+    centre_px: Floats,
+    radius: float,
+    gain: float,
+    threshold: float,
+    frames: NDArray[np.int64],
+    backgrounds: dict[int, Background],
 ) -> Found:
+    """Spots of the given frames; their backgrounds are left in ``backgrounds``."""
     lists = []
     for f in frames:
         c = (float(centre_px[f, 0]), float(centre_px[f, 1]))
         bad = bad_on_frame(dataset=dataset, frame=int(f), centre_px=centre_px[f], beam_radius_px=radius)
-        model = frame_background(image=dataset.counts[f], bad_pixels=bad, centre_px=c)
+        image = dataset.counts[f]
+        backgrounds[int(f)] = fit_background(image=image, bad_pixels=bad, centre_px=c)
+        model = spread_background(backgrounds[int(f)], (image.shape[0], image.shape[1]))
         lists.append(
-            find_peaks(
-                image=dataset.counts[f], background=model, bad_pixels=bad, frame=int(f), gain=gain, threshold=threshold
-            )
+            find_peaks(image=image, background=model, bad_pixels=bad, frame=int(f), gain=gain, threshold=threshold)
         )
     return join_found(lists)
 
 
 def _noise(*, dataset: Dataset, centre_px: Floats, radius: float, frames: NDArray[np.int64]) -> NoiseModel:
     first = max(dataset.microscope.detector.counts_per_electron, 1.0)
-    peaks = _spots(dataset=dataset, centre_px=centre_px, radius=radius, gain=first, threshold=4.0, frames=frames).peaks
+    peaks = _spots(
+        dataset=dataset, centre_px=centre_px, radius=radius, gain=first, threshold=4.0, frames=frames, backgrounds={}
+    ).peaks
     models, masks = [], []
     for f in frames:
         c = (float(centre_px[f, 0]), float(centre_px[f, 1]))
@@ -87,7 +106,7 @@ def survey(*, dataset: Dataset, px_per_inverse_angstrom: float, threshold: float
     frames = len(dataset.counts)
     if frames < 5:
         raise ReductionError(f"series '{dataset.name}' has {frames} frames; at least 5 are needed")
-    if not np.any(dataset.counts[:, ~dataset.bad_pixels]):
+    if not any(bool(np.any(image[~dataset.bad_pixels])) for image in dataset.counts):
         raise ReductionError(f"series '{dataset.name}': every pixel that may be believed reads 0")
     centres, seen = _beam_centres(dataset)
     sample = np.unique(np.linspace(0, frames - 1, min(5, frames)).astype(np.int64))
@@ -101,21 +120,51 @@ def survey(*, dataset: Dataset, px_per_inverse_angstrom: float, threshold: float
         )
     radius = min(float(np.median(radii)) if radii else 3.0, 0.12 * px_per_inverse_angstrom)
     noise = _noise(dataset=dataset, centre_px=centres, radius=radius, frames=sample)
-    peaks, said = _all_spots(dataset=dataset, centre_px=centres, radius=radius, gain=noise.gain, threshold=threshold)
+    backgrounds: dict[int, Background] = {}
+    peaks, said = _all_spots(
+        dataset=dataset,
+        centre_px=centres,
+        radius=radius,
+        gain=noise.gain,
+        threshold=threshold,
+        backgrounds=backgrounds,
+    )
     if len(peaks.frame) < 40:
         raise ReductionError(f"series '{dataset.name}': {said} on {frames} frames, at least 40 are needed")
     if not np.any(seen):
         centres = _friedel_centres(dataset, peaks)
-    return Survey(centre_px=centres, beam_seen=seen, beam_radius_px=radius, noise=noise, peaks=peaks, said=said)
+    return Survey(
+        centre_px=centres,
+        beam_seen=seen,
+        beam_radius_px=radius,
+        noise=noise,
+        peaks=peaks,
+        said=said,
+        backgrounds=backgrounds,
+    )
 
 
 def _all_spots(
-    *, dataset: Dataset, centre_px: Floats, radius: float, gain: float, threshold: float
+    *,
+    dataset: Dataset,
+    centre_px: Floats,
+    radius: float,
+    gain: float,
+    threshold: float,
+    backgrounds: dict[int, Background],
 ) -> tuple[Peaks, str]:
     """Spots of single frames and, where those are few, of sums of frames; a sentence that says how they were found."""
     number = len(dataset.counts)
     every = np.arange(number)
-    found = _spots(dataset=dataset, centre_px=centre_px, radius=radius, gain=gain, threshold=threshold, frames=every)
+    found = _spots(
+        dataset=dataset,
+        centre_px=centre_px,
+        radius=radius,
+        gain=gain,
+        threshold=threshold,
+        frames=every,
+        backgrounds=backgrounds,
+    )
     pixels = float(np.count_nonzero(~dataset.bad_pixels)) * number
     limit = purest_threshold(z=found.z, pixels=pixels, lowest=threshold)
     keep = found.z >= limit
