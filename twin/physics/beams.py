@@ -66,11 +66,23 @@ def _near(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """(rows with |g| ≤ g_max and |s| ≤ s_max for some direction, rows of (0, 0, 0)).
 
-    |s(d) − s(mean)| ≤ |g| spread decides most of them without a look at every direction.
+    |s(d) − s(mean)| ≤ |g| spread decides most of them without a look at every direction, in a loop without branches.
     """
-    keep, origin = np.empty(len(hkl), dtype=np.int64), np.empty(len(hkl), dtype=np.int64)
+    n = len(hkl)
+    maybe = np.empty(n, dtype=np.bool_)
+    for i in range(n):
+        a, b, c = float(hkl[i, 0]), float(hkl[i, 1]), float(hkl[i, 2])
+        x = lab[0, 0] * a + lab[0, 1] * b + lab[0, 2] * c
+        y = lab[1, 0] * a + lab[1, 1] * b + lab[1, 2] * c
+        z = lab[2, 0] * a + lab[2, 1] * b + lab[2, 2] * c
+        square = x * x + y * y + z * z
+        beyond = max(abs(x * mean[0] + y * mean[1] + z * mean[2] + square / (2.0 * k)) - s_max - 1e-12, 0.0)
+        maybe[i] = (square <= g_max * g_max) & (beyond * beyond <= spread * spread * square)
+    keep, origin = np.empty(n, dtype=np.int64), np.empty(n, dtype=np.int64)
     kept, origins = 0, 0
-    for i in range(len(hkl)):
+    for i in range(n):
+        if not maybe[i]:
+            continue
         a, b, c = hkl[i, 0], hkl[i, 1], hkl[i, 2]
         if a == 0 and b == 0 and c == 0:
             origin[origins] = i
@@ -79,12 +91,7 @@ def _near(
         x = lab[0, 0] * a + lab[0, 1] * b + lab[0, 2] * c
         y = lab[1, 0] * a + lab[1, 1] * b + lab[1, 2] * c
         z = lab[2, 0] * a + lab[2, 1] * b + lab[2, 2] * c
-        square = x * x + y * y + z * z
-        if square > g_max * g_max:
-            continue
-        curve = square / (2.0 * k)
-        if abs(x * mean[0] + y * mean[1] + z * mean[2] + curve) > s_max + spread * np.sqrt(square) + 1e-12:
-            continue
+        curve = (x * x + y * y + z * z) / (2.0 * k)
         for j in range(len(directions)):
             if abs(x * directions[j, 0] + y * directions[j, 1] + z * directions[j, 2] + curve) <= s_max:
                 keep[kept] = i

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from twin.model.crystal import Crystal
 from twin.physics.beams import select_beams
 from twin.physics.electrons import wavenumber_per_angstrom
-from twin.physics.ewald import excitation_errors
+from twin.physics.ewald import excitation_and_cosine
 from twin.physics.lattice import Floats, Ints
 from twin.physics.potential import PotentialTable, candidates, potential_matrix, potential_table
 from twin.physics.propagation import is_single, propagate
@@ -84,12 +84,14 @@ def bloch_amplitudes(
     union = chosen[0] if len(chosen) == 1 else np.unique(np.concatenate(chosen))  # by length: (0, 0, 0) stays first
     hkl = listed[union]
     g_lab = hkl @ lab.T
-    s = excitation_errors(g_lab=g_lab, directions=all_directions, wavenumber_per_angstrom=k)
+    s, along_beam = excitation_and_cosine(g_lab=g_lab, directions=all_directions, wavenumber_per_angstrom=k)
     active = np.abs(s) <= s_max_per_angstrom if per_direction else np.zeros(s.shape, dtype=bool)
     active[0] = True
 
     def part_of(rows: Ints | slice, columns: Ints | slice) -> Complex:
-        ratio, normal_k = _surface(surface_normal, g_lab[rows], all_directions[columns], k)
+        ratio, normal_k = along_beam[rows][:, columns], None
+        if surface_normal is not None:
+            ratio, normal_k = _surface(surface_normal, g_lab[rows], all_directions[columns], k)
         return propagate(
             potential=potential_matrix(table, hkl[rows], single=is_single(dtype)),
             excitation_error=s[rows][:, columns],
@@ -104,7 +106,8 @@ def bloch_amplitudes(
 
     if len(groups) == 1:
         amplitudes = part_of(slice(None), slice(None))
-        active |= not per_direction
+        if not per_direction:
+            active[:] = True
     else:
         amplitudes = np.zeros((nodes.size, *s.shape), dtype=np.complex64 if is_single(dtype) else np.complex128)
         for columns, beams in zip(groups, chosen, strict=True):
@@ -114,10 +117,8 @@ def bloch_amplitudes(
     return BlochResult(hkl=hkl, g_lab=g_lab, excitation_error=s, active=active, amplitudes=amplitudes)
 
 
-def _surface(normal: ArrayLike | None, g_lab: Floats, directions: Floats, k: float) -> tuple[Floats, Floats]:
-    """(g_n / K_n (N, S), K_n (S,)); the beam itself is the normal when it is None."""
-    if normal is None:
-        return g_lab @ directions.T / k, np.full(len(directions), k)
+def _surface(normal: ArrayLike, g_lab: Floats, directions: Floats, k: float) -> tuple[Floats, Floats]:
+    """(g_n / K_n (N, S), K_n (S,)) of a tilted surface."""
     n = np.asarray(normal, dtype=np.float64) / np.linalg.norm(np.asarray(normal, dtype=np.float64))
     k_n = k * (directions @ n)
     if np.any(k_n <= 0.05 * k):

@@ -22,7 +22,7 @@ from twin.physics.slab import Slab
 Array = NDArray[Any]
 CHUNK = 16
 _LINE = 64  # bytes
-_SIZES = np.array([1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64])
+_SIZES = np.array([1, 2, 4, 8, 16, 32, 64])
 _PACKED = {"float32": 23.0, "float64": 15.0, "complex64": 6.0, "complex128": 6.0}  # columns' worth of packing
 _SMALL = 10.0  # only types that pack dearly have products without
 _NO_WEIGHT = np.empty((0, 0))
@@ -73,8 +73,12 @@ def blocks(slab: Slab, *, terms: int = 40, width: int = 1, single: bool = False)
     kind = kind_of(slab.matrix, single=single)
     costs = _costs(active, sizes, terms, width, padded(1, kind), _PACKED[kind.name])
     best = int(sizes[int(np.argmin(costs))])
-    parts = [np.arange(i, min(i + best, s)) for i in range(0, s, best)]
-    return [Block(columns=c, rows=_union(active, int(c[0]), int(c[-1]) + 1)) for c in parts]
+    rows, ends = _unions(active, best)
+    columns = np.arange(s)
+    return [
+        Block(columns=columns[best * i : best * (i + 1)], rows=rows[ends[i] : ends[i + 1]])
+        for i in range(len(ends) - 1)
+    ]
 
 
 def kind_of(matrix: Array, *, single: bool) -> np.dtype[Any]:
@@ -91,43 +95,53 @@ def _costs(
     """Relative time of the frame for each size of its blocks, in multiplications of the best matrix product.
 
     Measured on (s, n) by (n, n) products: they cost like s + 0.5 columns while real and small (1e6 multiplications),
-    else like s + ``packed``, since the matrix is then packed first. Gathering a matrix is like 30 columns of one term,
+    else like s + ``packed``, since the matrix is then packed first. Gathering a matrix is like 35 columns of one term,
     a block takes 4 µs. ``line``: elements to a cache line. Each derivative brings a matrix of its own, which is fetched
     again at every step: like 4 more columns.
     """
     n, s = active.shape
-    counts = np.zeros((sizes.size, -(-s // sizes.min())), dtype=np.int64)
-    before = np.zeros(s + 1, dtype=np.int64)  # how many of the first columns are active
+    counts = np.zeros((sizes.size, -(-s // sizes[0])), dtype=np.int64)
+    used = np.zeros(s + 1, dtype=np.bool_)
     for i in range(n):
-        for j in range(s):
-            before[j + 1] = before[j] + active[i, j]
-        if before[s] == 0:
-            continue
+        length, size = s, 1
+        used[:s] = active[i]
         for a in range(sizes.size):
-            for b in range(-(-s // sizes[a])):
-                counts[a, b] += before[min(s, (b + 1) * sizes[a])] > before[b * sizes[a]]
+            while size < sizes[a]:  # two neighbours to one
+                used[length] = False
+                length, size = (length + 1) // 2, 2 * size
+                for b in range(length):
+                    used[b] = used[2 * b] | used[2 * b + 1]
+            for b in range(length):
+                counts[a, b] += used[b]
     total = np.zeros(sizes.size)
     for a in range(sizes.size):
         for b in range(-(-s // sizes[a])):
             square = float(-(-counts[a, b] // line) * line) ** 2
             wide = float(min(sizes[a], s - b * sizes[a]) * width)
             fetch = 0.5 if packed >= _SMALL and square * wide <= 1e6 else packed
-            total[a] += square * (wide + fetch + 4.0 * (width - 1) + 30.0 / terms) + 3e5 / terms
+            total[a] += square * (wide + fetch + 4.0 * (width - 1) + 35.0 / terms) + 3e5 / terms
     return total
 
 
 @numba.njit(cache=True)
-def _union(active: NDArray[np.bool_], first: int, stop: int) -> NDArray[np.int64]:
-    """Rows that are active in some of the columns first…stop."""
-    out = np.empty(active.shape[0], dtype=np.int64)
-    count = 0
-    for i in range(active.shape[0]):
-        for j in range(first, stop):
-            if active[i, j]:
-                out[count] = i
-                count += 1
-                break
-    return out[:count]
+def _unions(active: NDArray[np.bool_], size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows that are active in some column of each block of ``size``, one block after another, and where each begins."""
+    n, s = active.shape
+    count = -(-s // size)
+    used = np.zeros((count, n), dtype=np.bool_)
+    for i in range(n):
+        for b in range(count):
+            for j in range(b * size, min(s, (b + 1) * size)):
+                if active[i, j]:
+                    used[b, i] = True
+                    break
+    rows, ends, k = np.empty(n * count, dtype=np.int64), np.zeros(count + 1, dtype=np.int64), 0
+    for b in range(count):
+        for i in range(n):
+            rows[k] = i
+            k += used[b, i]
+        ends[b + 1] = k
+    return rows[:k], ends
 
 
 def padded(count: int, kind: np.dtype[Any]) -> int:
@@ -137,8 +151,8 @@ def padded(count: int, kind: np.dtype[Any]) -> int:
 
 
 def aligned(size: int, kind: np.dtype[Any]) -> Array:
-    """Zeros (size,) that start on a cache line."""
-    raw = np.zeros(size * kind.itemsize + _LINE, dtype=np.uint8)
+    """Memory (size,) that starts on a cache line."""
+    raw = np.empty(size * kind.itemsize + _LINE, dtype=np.uint8)
     start = -raw.ctypes.data % _LINE
     return raw[start : start + size * kind.itemsize].view(kind)
 

@@ -102,7 +102,7 @@ def series(*, spectrum: Spectrum, tau: Floats, tolerance: float, derivative: boo
     k = np.arange(size + 2)
     bessel = bessel_j(x, size + 2)
     tail = np.cumsum((2.0 * np.abs(bessel).max(axis=1) * growth**k)[::-1])[::-1]
-    terms = min(int(np.searchsorted(-tail, -tolerance)) + 1, size)
+    terms = min(max(int(np.searchsorted(-tail, -tolerance)), 1), size)
     factor = np.where(k == 0, 1.0, 2.0)[:terms, None]
     values = bessel[:terms]
     if derivative:  # i^k J_k' = i^k (J_{k−1} − J_{k+1}) / 2

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from twin.physics.blocks import CHUNK, Block, block_operator, block_root, blocks, kind_of, local_rows
 from twin.physics.chebyshev import Series, Spectrum, Trials, series
 from twin.physics.lattice import Floats
-from twin.physics.propagation import is_single
+from twin.physics.propagation import default_tolerance, is_single
 from twin.physics.recurrence import Sum, advance_sources, block_derivatives
 from twin.physics.slab import Slab, prepare_slab
 
@@ -68,12 +68,12 @@ def intensities_with_derivatives(
     nodes = np.atleast_1d(np.asarray(thickness_angstrom, dtype=np.float64))
     wanted = np.asarray(rows, dtype=np.int64)
     azimuth = np.asarray(azimuth_weights, dtype=np.float64)
-    limit = tolerance if tolerance is not None else (1e-6 if is_single(dtype) else 1e-10)
+    single = is_single(dtype)
+    limit = tolerance if tolerance is not None else default_tolerance(single=single)
 
     count = du.shape[0] + dd.shape[0]
     total = np.zeros((1 + count + (extra is not None) + thickness_scale_derivative, wanted.size))
     trials = Trials(slab.spectra, lambda x: _series(x, slab.unit * nodes, limit, thickness_scale_derivative))
-    single = is_single(dtype)
     for block in blocks(slab, width=1 + 2 * du.shape[0] + dd.shape[0], single=single):
         local, inside = local_rows(block, wanted, n)
         if inside.size == 0:

@@ -6,6 +6,7 @@ K points along the beam, exp(2πi K·r); s_g = (K² − |K + g|²) / 2K, positiv
 
 from __future__ import annotations
 
+import numba
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -27,3 +28,25 @@ def excitation_errors(*, g_lab: ArrayLike, directions: ArrayLike, wavenumber_per
     g = np.asarray(g_lab, dtype=np.float64)
     along = g @ np.asarray(directions, dtype=np.float64).T
     return np.asarray(-along - np.sum(g**2, axis=1)[:, None] / (2.0 * wavenumber_per_angstrom))
+
+
+def excitation_and_cosine(
+    *, g_lab: ArrayLike, directions: ArrayLike, wavenumber_per_angstrom: float
+) -> tuple[Floats, Floats]:
+    """(s_g in Å⁻¹, g·d / K), both (n, m), for reflections (n, 3) in Å⁻¹ and beam directions d (m, 3)."""
+    g = np.ascontiguousarray(g_lab, dtype=np.float64)
+    d = np.ascontiguousarray(directions, dtype=np.float64)
+    excitation, cosine = np.empty((len(g), len(d))), np.empty((len(g), len(d)))
+    _fill(g, d, wavenumber_per_angstrom, excitation, cosine)
+    return excitation, cosine
+
+
+@numba.njit(cache=True)
+def _fill(g: Floats, d: Floats, k: float, excitation: Floats, cosine: Floats) -> None:
+    for i in range(len(g)):
+        x, y, z = g[i, 0], g[i, 1], g[i, 2]
+        curve = (x * x + y * y + z * z) / (2.0 * k)
+        for j in range(len(d)):
+            along = x * d[j, 0] + y * d[j, 1] + z * d[j, 2]
+            excitation[i, j] = -along - curve
+            cosine[i, j] = along / k

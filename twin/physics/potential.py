@@ -103,8 +103,9 @@ def _look_up(values: NDArray[Any], hkl: Ints, limits: Ints, out: NDArray[Any]) -
 def candidates(table: PotentialTable, reciprocal_lab: ArrayLike, hall: str) -> Ints:
     """Beams (n, 3) that may be within g_max in this orientation: those of the table unless the cell differs by 2 %."""
     lab = np.asarray(reciprocal_lab, dtype=np.float64)
-    farthest = float(np.linalg.svd(lab @ np.linalg.inv(table.reciprocal), compute_uv=False)[-1])
-    if farthest * _MARGIN >= 1.0:
+    stretch = lab @ np.linalg.inv(table.reciprocal)
+    least = 1.0 - float(np.linalg.norm(stretch.T @ stretch - np.eye(3)))  # of |stretch x|² / |x|²
+    if least * _MARGIN**2 >= 1.0:
         return table.beams
     return coupled_hkl(miller_indices(reciprocal=lab, g_max_per_angstrom=table.g_max_per_angstrom), hall)
 

@@ -93,7 +93,9 @@ def _run(
     s, n = diagonal.shape
     half = CHUNK // 2
     ring = space[: CHUNK * s * n].reshape(2, half, s * n)
-    ring[:] = 0.0
+    ring[0, 0] = 0.0
+    if terms < CHUNK:  # what is not reached must be finite
+        ring[:] = 0.0
     chosen = np.zeros((2, half, 0 if everything else s * rows.size), dtype=diagonal.dtype)
     for i in range(s):
         ring[0, 0, i * n] = 1.0

@@ -56,7 +56,7 @@ def prepare_slab(
     n = u.shape[0]
     if u.shape != (n, n) or s.shape[0] != n:
         raise ValueError(f"potential {u.shape} must be square and match the rows of excitation_error {s.shape}")
-    if not np.isfinite(u.sum() + s.sum()):
+    if not np.isfinite(u[0].sum() + s.sum()):  # elsewhere in the matrix the recurrence finds them
         raise ValueError("potential and excitation_error must be finite")
     if not np.iscomplexobj(u) and np.abs(u[0] - u[:, 0]).max() > 1e-5 * np.abs(u[0]).max():
         raise ValueError("a real potential must be symmetric: U_{g-h} = U_{h-g}")
@@ -66,11 +66,11 @@ def prepare_slab(
         dtype=np.float64,
     ).ravel()
     mean = float(k_n.mean())
-    weight, root, diagonal = _surface(normal_cosine_ratio, mean / k_n, 2.0 * wavenumber_per_angstrom, s)
+    mask = None if active is None else _with_direct_beam(np.asarray(active, dtype=bool))
+    weight, root, diagonal = _surface(normal_cosine_ratio, mean / k_n, 2.0 * wavenumber_per_angstrom, s, mask)
     if weight is not None:
         most = float(weight.max())
         absorption = (min(absorption[0], most * absorption[0]), max(absorption[1], most * absorption[1]))
-    mask = None if active is None else _with_direct_beam(np.asarray(active, dtype=bool))
     return Slab(
         matrix=u,
         transposed=np.ascontiguousarray(u.T if np.iscomplexobj(u) else u),
@@ -86,9 +86,12 @@ def prepare_slab(
 
 
 def _surface(
-    ratio: ArrayLike | None, share: Floats, two_k: float, excitation_error: Floats
+    ratio: ArrayLike | None, share: Floats, two_k: float, excitation_error: Floats, active: NDArray[np.bool_] | None
 ) -> tuple[Floats | None, Floats | None, Floats]:
-    """(W, M, D), all (N, S); W and M are None without a tilted surface. share: K̄_n/K_n, (S,) or (1,)."""
+    """(W, M, D), all (N, S); W and M are None without a tilted surface. share: K̄_n/K_n, (S,) or (1,).
+
+    Beams that are not active have ones and zero there.
+    """
     if ratio is None and np.all(share == 1.0):
         return None, None, two_k * excitation_error
     shape = excitation_error.shape
@@ -97,25 +100,36 @@ def _surface(
     full = np.ascontiguousarray(values if values.shape == shape else np.broadcast_to(values, shape))
     shares = np.ascontiguousarray(np.broadcast_to(share, shape[1:]))
     weight, root, diagonal = np.empty(shape), np.empty(shape), np.empty(shape)
-    if not _fill_surface(full, shares, two_k, np.ascontiguousarray(excitation_error), weight, root, diagonal):
+    used = np.zeros((0, 0), dtype=bool) if active is None else active
+    if not _fill_surface(full, shares, two_k, np.ascontiguousarray(excitation_error), used, weight, root, diagonal):
         raise ValueError("normal_cosine_ratio must exceed -1: a beam would leave through the entrance face")
     return weight, root, diagonal
 
 
 @numba.njit(cache=True)
 def _fill_surface(
-    ratio: Floats, share: Floats, two_k: float, excitation_error: Floats, weight: Floats, root: Floats, diagonal: Floats
+    ratio: Floats,
+    share: Floats,
+    two_k: float,
+    excitation_error: Floats,
+    active: NDArray[np.bool_],
+    weight: Floats,
+    root: Floats,
+    diagonal: Floats,
 ) -> bool:
     """W = share / (1 + g_n/K_n), M = (1 + g_n/K_n)^(−1/2), D = 2K s W; whether every ratio exceeds −1."""
-    least = 1.0
     for i in range(ratio.shape[0]):
         for j in range(ratio.shape[1]):
+            if active.size > 0 and not active[i, j]:
+                weight[i, j], root[i, j], diagonal[i, j] = 1.0, 1.0, 0.0
+                continue
             factor = 1.0 + ratio[i, j]
-            least = min(least, factor)
-            root[i, j] = 1.0 / np.sqrt(abs(factor))
+            if factor <= 0.0:
+                return False
             weight[i, j] = share[j] / factor
+            root[i, j] = 1.0 / np.sqrt(factor)
             diagonal[i, j] = two_k * excitation_error[i, j] * weight[i, j]
-    return least > 0.0
+    return True
 
 
 def _split(u: Array) -> tuple[Array, Array, tuple[float, float]]:

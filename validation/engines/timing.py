@@ -15,6 +15,7 @@ from twin.physics.chebyshev import series
 from twin.physics.derivatives import intensities_with_derivatives
 from twin.physics.electrons import wavenumber_per_angstrom
 from twin.physics.potential import potential_matrix
+from twin.physics.propagation import default_tolerance
 from twin.physics.slab import prepare_slab
 from validation.engines.peers import PEERS, Peer, interpreter
 from validation.engines.problem import ENERGY_KEV, IN2O3, Problem, frame, solve, write_problem
@@ -53,7 +54,7 @@ def matrix_product_peak(dtype: type, *, size: int = 1024) -> float:
     return max(2.0 * size**3 / seconds(lambda: a @ a) / 1e9 for _ in range(5))
 
 
-def work_of(problem: Problem, *, tolerance: float = 1e-10) -> float:
+def work_of(problem: Problem, *, single: bool) -> float:
     """2 Σ n² s K: operations of the matrix products that the recurrence needs (n active beams, s azimuths, K terms)."""
     result = solve(problem)
     slab = prepare_slab(
@@ -63,8 +64,9 @@ def work_of(problem: Problem, *, tolerance: float = 1e-10) -> float:
         active=result.active,
     )
     tau = slab.unit * problem.thickness_angstrom
+    tolerance = default_tolerance(single=True) if single else TOLERANCE
     terms = series(spectrum=slab.spectra[0], tau=tau, tolerance=tolerance).terms
-    return sum(2.0 * b.rows.size**2 * b.columns.size * terms for b in blocks(slab, terms=terms))
+    return sum(2.0 * b.rows.size**2 * b.columns.size * terms for b in blocks(slab, terms=terms, single=single))
 
 
 def against_peers(
@@ -123,8 +125,7 @@ def against_peers(
                 )
             )
     for bits, dtype in (("64", np.float64), ("32", np.float32)):
-        tolerance = TOLERANCE if bits == "64" else 1e-6
-        rate = work_of(ours, tolerance=tolerance) / scale_own / float(np.median(found[bits])) / 1e9
+        rate = work_of(ours, single=bits == "32") / scale_own / float(np.median(found[bits])) / 1e9
         peak = matrix_product_peak(dtype)
         rows.append(
             Row(
