@@ -8,12 +8,13 @@ over thicknesses and directions.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.refinement.differences import by_differences
 from pipeline.refinement.frames import FrameData, block_positions, mosaic_directions
 from pipeline.refinement.parameters import Parametrisation
 from pipeline.refinement.potential import TablePlan, fill_table, matrix_index, plan_table
@@ -81,16 +82,26 @@ def turn_matrix(tilt_deg: Floats) -> Floats:
 
 
 class FrameEngine:
-    """Evaluates frames; keeps the table of the last structure and the beams of the frames that it has seen."""
+    """Evaluates frames; keeps the tables of the last structures and the beams of the frames that it has seen."""
 
-    def __init__(self, *, parametrisation: Parametrisation, settings: DynamicalSettings, energy_kev: float) -> None:
+    def __init__(
+        self,
+        *,
+        parametrisation: Parametrisation,
+        settings: DynamicalSettings,
+        energy_kev: float,
+        structures_kept: int = 1,
+    ) -> None:
         self._parametrisation = parametrisation
         self._settings = settings
         self._k = wavenumber_per_angstrom(energy_kev=energy_kev)
         self._table_plan: TablePlan = plan_table(
             parametrisation=parametrisation, energy_kev=energy_kev, g_max_per_angstrom=settings.g_max_per_angstrom
         )
-        self._table: tuple[bytes, bool, NDArray[Any], NDArray[Any]] | None = None
+        self._energy_kev = energy_kev
+        self._kept: dict[bytes, tuple[bool, NDArray[Any], NDArray[Any]]] = {}
+        self._structures_kept = structures_kept
+        self._exact: FrameEngine | None = None
         self._plans: dict[int, tuple[bytes, _FramePlan]] = {}
 
     def evaluate(self, task: FrameTask) -> FrameResult:
@@ -105,12 +116,25 @@ class FrameEngine:
 
     def _tables(self, values: Floats, derivatives: bool) -> tuple[NDArray[Any], NDArray[Any]]:
         key = values.tobytes()
-        if self._table is None or self._table[0] != key or (derivatives and not self._table[1]):
+        if key not in self._kept or (derivatives and not self._kept[key][0]):
             u, du = fill_table(
                 self._table_plan, parametrisation=self._parametrisation, values=values, derivatives=derivatives
             )
-            self._table = (key, derivatives, u, du)
-        return self._table[2], self._table[3]
+            while len(self._kept) >= self._structures_kept:
+                del self._kept[next(iter(self._kept))]
+            self._kept[key] = (derivatives, u, du)
+        return self._kept[key][1:]
+
+    def _exactly(self, task: FrameTask) -> FrameResult:
+        """The frame in 64 bit; tables of as many structures are kept as differences need."""
+        if self._exact is None:
+            self._exact = FrameEngine(
+                parametrisation=self._parametrisation,
+                settings=replace(self._settings, single_precision=False),
+                energy_kev=self._energy_kev,
+                structures_kept=len(self._parametrisation) + 1,
+            )
+        return self._exact.evaluate(task)
 
     def _plan(self, frame: FrameData) -> _FramePlan:
         key = frame.reciprocal_lab.tobytes()
@@ -191,10 +215,10 @@ class FrameEngine:
 
     def _dynamical(self, task: FrameTask, lab: Floats) -> FrameResult:
         plan = self._plan(task.frame)
-        u, du = self._tables(task.values, task.structure)
         s, ds = self._excitation(plan.hkl @ lab.T, task)
         active = self._active(task, plan)
         if task.scan_angstrom is not None:
+            u, _ = self._tables(task.values, False)
             return _slabs(self._propagated(u[plan.index], s, active, plan, task.scan_angstrom))
         nodes, weights = self._quadrature(task.thickness_angstrom)
         n, count = len(plan.hkl), len(self._parametrisation) if task.structure else 0
@@ -206,6 +230,9 @@ class FrameEngine:
             parameters=count,
             turns=len(ds),
         )
+        if not by_eigen and active is not None and _wants_derivatives(task):
+            return by_differences(task, evaluate=self._exactly)
+        u, du = self._tables(task.values, task.structure)
         if not by_eigen and not _wants_derivatives(task):
             psi = self._propagated(u[plan.index], s, active, plan, nodes)
             return _plain(weights @ np.mean(np.abs(psi).astype(np.float64) ** 2, axis=2))

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import pipeline.refinement.engine as engine_module
 from pipeline.io.shelx_model import parse_shelx_model
 from pipeline.refinement.engine import FrameEngine, FrameTask
 from pipeline.refinement.frames import FrameData, block_positions, exposure_directions, mosaic_directions
@@ -94,6 +95,29 @@ def test_derivative_by_mosaicity_is_that_of_differences(kinematical: bool) -> No
     high, low = (engine.evaluate(replace(task, mosaicity_deg=0.2 + d)).intensity for d in (h, -h))
     np.testing.assert_allclose(at.mosaicity, (high - low) / (2 * h), rtol=1e-4, atol=1e-6 * np.abs(at.mosaicity).max())
     assert at.orientation.shape == (2, len(at.intensity))
+
+
+def test_differences_give_the_derivatives_of_the_decomposition(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two ways to the same derivatives, for beams chosen step by step."""
+    settings = DynamicalSettings(
+        mode="continuous", g_max_per_angstrom=1.0, single_precision=False, mosaic_blocks=3, mosaicity_deg=0.2,
+        beams_per_step=True, thickness_model="wedge",
+    )  # fmt: skip
+    p = parametrise(QUARTZ)
+    task = FrameTask(
+        frame=frame_of(QUARTZ), values=p.start, thickness_angstrom=300.0, tilt_deg=np.zeros(2), mosaicity_deg=0.2,
+        structure=True, orientation=True, thickness=True, mosaicity=True,
+    )  # fmt: skip
+    found = []
+    for decompose in (True, False):
+        monkeypatch.setattr(engine_module, "eigen_is_cheaper", lambda decompose=decompose, **costs: decompose)
+        found.append(FrameEngine(parametrisation=p, settings=settings, energy_kev=200.0).evaluate(task))
+    exact, steps = found
+    np.testing.assert_allclose(steps.intensity, exact.intensity, rtol=1e-8)
+    for name in ("structure", "orientation", "thickness", "mosaicity"):
+        of_steps, of_chain_rule = getattr(steps, name), getattr(exact, name)
+        assert of_steps.shape == of_chain_rule.shape
+        np.testing.assert_allclose(of_steps, of_chain_rule, atol=2e-4 * np.abs(of_chain_rule).max())
 
 
 def test_no_mosaicity_is_one_block() -> None:
