@@ -6,6 +6,7 @@ with the refined structure, because a frame can have turned to a false minimum w
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -34,7 +35,6 @@ from twin.model.crystal import Crystal
 
 _LOG_THICKNESS_STEP = 0.3
 _TILT_STEP_DEG = 0.1
-_LOOKS = 2
 _CELL_TOLERANCE = 0.05
 
 
@@ -77,11 +77,10 @@ def refine_dynamical(
             mapped=mapped,
             note=progress or (lambda stage, cycle, value: None),
         )
-        state, fit = least_squares(problem, find_start(problem, frames))
-        for look in range(_LOOKS):
-            better = look_again(problem, state, nominal=frames, choose_beams=look == 0)
-            if better is None:
-                break
+        state, _ = least_squares(problem, find_start(problem, frames), draft=True)
+        state, fit = least_squares(problem, look_again(problem, state, nominal=frames, choose_beams=True) or state)
+        better = look_again(problem, state, nominal=frames, choose_beams=False)
+        if better is not None:
             state, fit = least_squares(problem, better)
         results = mapped(frame_tasks(problem, state, derivatives=False))
         free_r = predict_frames(problem, state, held_out)
@@ -117,8 +116,8 @@ def _check_enough(observations: int, layout: Layout, model: Crystal) -> None:
         )
 
 
-def least_squares(problem: Problem, state: State) -> tuple[State, Fit]:
-    """Everything together, to convergence."""
+def least_squares(problem: Problem, state: State, *, draft: bool = False) -> tuple[State, Fit]:
+    """Everything together, to convergence; a ``draft`` makes derivatives anew only where steps fail without."""
     layout = problem.layout
     limits = np.full(layout.size, np.inf)
     limits[: layout.structure] = step_limits(problem.parametrisation)
@@ -133,20 +132,20 @@ def least_squares(problem: Problem, state: State) -> tuple[State, Fit]:
         names=parameter_names(problem, state.frames),
         max_shift=limits,
         rounding=(1e-10 if problem.settings.single_precision else 1e-20) * total,
-        control=_control(problem.settings, sum(len(f.hkl) for f in state.frames)),
+        control=_control(problem.settings, sum(len(f.hkl) for f in state.frames), draft=draft),
         progress=lambda cycle, chi2: problem.note("refinement", cycle, 100.0 * float(np.sqrt(chi2 / total))),
     )
     return replace(state, point=fit.values), fit
 
 
-def _control(settings: DynamicalSettings, observations: int) -> Control:
+def _control(settings: DynamicalSettings, observations: int, *, draft: bool) -> Control:
     """χ² falls by 1/observations when one parameter moves by one s.u.: a twentieth of that is small enough."""
     if settings.single_precision:
         return Control(
             max_cycles=settings.max_cycles,
             shift_over_su=0.05,
-            relative_chi2=0.05 / observations,
-            freeze_below=2e-3,
-            joint_shift=0.5,
+            relative_chi2=1e-3 if draft else 0.05 / observations,
+            reach=math.inf if draft else 5.0,
+            joint_shift=0.1 if draft else 0.5,
         )
     return Control(max_cycles=settings.max_cycles, shift_over_su=1e-3, relative_chi2=1e-14)

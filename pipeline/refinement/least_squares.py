@@ -36,9 +36,10 @@ class Evaluation:
 class Control:
     """How to iterate. shift_over_su: converged when every shift is below this fraction of its s.u.
 
-    freeze_below: relative drop of χ² below which the next step uses the derivatives that there are, where the model
-    offers them (modified Newton); convergence is always stated with fresh ones. joint_shift: converged when the whole
-    remaining shift, √(gᵀ N⁻¹ g) in units of its s.u. (the Newton decrement), is below this.
+    joint_shift: converged when the whole remaining shift, √(gᵀ N⁻¹ g) in units of its s.u. (the Newton decrement), is
+    below this. reach: how far from where derivatives were made (joint shift, in s.u.) they hold well enough to state
+    convergence and s.u.s; beyond it they still make steps, as long as each leaves at most ``contraction`` of the
+    remaining shift of the one before (modified Newton). 0: new derivatives after every step.
     """
 
     max_cycles: int = 50
@@ -46,7 +47,8 @@ class Control:
     shift_over_su: float = 0.01
     relative_chi2: float = 1e-9
     attempts: int = 8
-    freeze_below: float = 0.0
+    reach: float = 0.0
+    contraction: float = 0.5
     joint_shift: float = 1e-4
 
 
@@ -121,17 +123,22 @@ def minimise(
     state = evaluate(point, True)
     history = [state.chi2]
     damping, converged, why = how.damping_start, False, f"stopped after {how.max_cycles} cycles without converging"
-    cycles = 0
+    cycles, away, before = 0, 0.0, math.inf  # away: in s.u. from where the derivatives were made
     while cycles < how.max_cycles:
         point = point if state.point is None else state.point
-        left = _joint_shift(state, observations) if state.fresh and cycles else np.inf
-        if left < how.joint_shift:
+        left = _joint_shift(state, observations)
+        current = state.fresh or away < how.reach
+        if current and cycles and left < how.joint_shift:
             converged, why = True, f"converged in {cycles} cycles, whole remaining shift {left:.2g} s.u."
             break
+        slow = left > how.contraction * before
+        if not state.fresh and (slow or (left < how.joint_shift and not current)):
+            state, away, before = evaluate(point, True), 0.0, math.inf
+            continue
         step = _try_steps(point, state, evaluate, limit, damping, how)
         if step is None:
             if not state.fresh:
-                state = evaluate(point, True)
+                state, away, before = evaluate(point, True), 0.0, math.inf
                 continue
             converged, why = _stationary(state, observations, rounding, how)
             break
@@ -141,20 +148,21 @@ def minimise(
         factor = _variance_factor(state.chi2, observations, len(point))
         ratio = _largest_ratio(shift, np.diag(covariance_of(_required(state.normal))[0]) * factor)
         small = ratio < how.shift_over_su or drop < how.relative_chi2 or trial.chi2 <= rounding
+        away += math.sqrt(max(0.0, float(shift @ _required(state.normal) @ shift)) / max(factor, 1e-300))
         point = point + shift if trial.point is None else trial.point
         history.append(trial.chi2)
         if progress is not None:
             progress(cycles, trial.chi2)
-        done = small and state.fresh
-        reuse = trial.gradient is not None and drop < how.freeze_below and not small
-        state = trial if reuse else evaluate(point, True)
+        done = small and current and damping <= how.damping_start  # a damped step is short by itself
+        keep = trial.gradient is not None and how.reach > 0.0
+        state, before = (trial, left) if keep else (evaluate(point, True), math.inf)
         if state.chi2 <= rounding:
             converged, why = True, f"converged in {cycles} cycles to the data within rounding"
             break
         if done:
             converged, why = True, f"converged in {cycles} cycles, last shift at most {max(ratio, 1e-4):.2g} s.u."
             break
-    if not state.fresh:
+    if not state.fresh and away >= how.reach:
         state = evaluate(point, True)
     point = point if state.point is None else state.point
     covariance, singular = covariance_of(_required(state.normal))
@@ -200,13 +208,13 @@ def _try_steps(
     gradient, normal = state.gradient, _required(state.normal)
     if gradient is None:
         raise ValueError("the model gave no gradient where one was asked for")
-    for _ in range(how.attempts):
+    for _ in range(how.attempts if state.fresh else min(2, how.attempts)):
         shift = solve_damped(normal, gradient, damping)
         shift = np.clip(shift, -limit, limit)
         trial = evaluate(point + shift, False)
         if math.isfinite(trial.chi2) and trial.chi2 < state.chi2:
             return trial, shift, max(damping / 10, 1e-12)
-        damping = max(damping * 10, 1e-9)
+        damping = max(damping * 10, 1e-3)  # less does not shorten a step
     return None
 
 

@@ -44,7 +44,7 @@ def find_start(problem: Problem, frames: tuple[FrameData, ...]) -> State:
             thickness_angstrom=np.full(len(frames), thickness),
             mosaicity_deg=settings.mosaicity_start_deg,
             prior_deg=settings.orientation_sd_deg,
-            cycles=4 if cycle == 0 else 2,
+            cycles=3 if cycle == 0 else 1,
         )
         problem.note("orientation", cycle, float(np.sqrt(np.mean(tilt**2))))
     return state_at(
