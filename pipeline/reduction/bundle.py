@@ -207,7 +207,7 @@ def refine_bundle(
         state = replace(state, freedom=10.0 + float(np.sum(freedom_of_frames[[*CENTRE, *SPIN]])))
         x, own = solve(normal, prior)
         state, largest = _moved(state, x, own, freedom, rotations)
-        if cycle > 7 and largest < STEADY_DEG:
+        if cycle > SHAPES_JUDGED and largest < STEADY_DEG:
             break
     return BundleFit(
         geometry=state.geometry,

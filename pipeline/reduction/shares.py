@@ -19,7 +19,7 @@ from twin.physics.symmetry import asymmetric_hkl
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-STRONG_REFLECTIONS = 300  # that judge the rocking curve
+JUDGES = 8000  # observations that judge the rocking curve
 FREEDOM = 9.0  # of Student's t, which stands for normal errors with outliers
 
 
@@ -138,6 +138,18 @@ def relative_error(o: Observations, model: Floats, parameters: int, *, start: fl
     return float(np.clip(0.5 * (low + high), 0.01, 0.5))
 
 
+def _strongest(o: Observations, group: Ints, groups: int) -> Ints:
+    """Observations of the reflections of greatest significance, at least 5σ, until there are enough of them."""
+    total = np.bincount(group, weights=np.maximum(o.intensity, 0.0), minlength=groups)
+    noise = np.sqrt(np.bincount(group, weights=o.sigma**2, minlength=groups))
+    significance = total / np.maximum(noise, 1e-30)
+    order = np.argsort(-significance, kind="stable")
+    enough = np.cumsum(np.bincount(group, minlength=groups)[order]) <= JUDGES
+    use = np.zeros(groups, dtype=bool)
+    use[order[enough]] = significance[order[enough]] > 5.0
+    return np.flatnonzero(use[group])
+
+
 def fit_rocking(
     *,
     o: Observations,
@@ -150,10 +162,7 @@ def fit_rocking(
     shapes: tuple[Shape, ...] = SHAPES,
 ) -> Rocking:
     """The rocking curve of greatest likelihood: shape, width and mosaicity, judged by strong reflections."""
-    total = np.bincount(group, weights=np.maximum(o.intensity, 0.0), minlength=groups)
-    noise = np.sqrt(np.bincount(group, weights=o.sigma**2, minlength=groups))
-    limit = float(np.sort(total / np.maximum(noise, 1e-30))[-min(groups, STRONG_REFLECTIONS)])
-    chosen = np.flatnonzero((total > max(limit, 5.0) * noise)[group])
+    chosen = _strongest(o, group, groups)
     if len(chosen) < 50:
         return start
     few, k = take(o, chosen), scale[o.frame[chosen]]
