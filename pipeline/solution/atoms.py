@@ -92,18 +92,6 @@ def _fillings(
     return [found[k] for k in np.argsort(content, kind="stable")[:keep]]
 
 
-def least_distances_kept(space: Workspace, atoms: Atoms) -> bool:
-    """Whether no two atoms of a model are closer than their classes may be."""
-    ops = operations(space.hall)
-    images = [orbit_of(x, ops) for x in atoms.fract]
-    for i, j in itertools.combinations_with_replacement(range(len(images)), 2):
-        limit = least_distance_angstrom(space.kinds[atoms.kind[i]], space.kinds[atoms.kind[j]])
-        apart = distances(atoms.fract[i], images[j], space.direct)
-        if np.any((apart > 0.02) & (apart < limit)) or (i != j and apart.min() <= limit):
-            return False
-    return True
-
-
 def _atoms(partial: Partial, space: Workspace) -> Atoms:
     return Atoms(
         fract=np.array(partial.fract).reshape(-1, 3), multiplicity=np.array(partial.multiplicity, dtype=np.int64),

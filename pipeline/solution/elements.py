@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 
-from pipeline.solution.composition import Scatterers
+from pipeline.solution.composition import SIMILAR_FACTOR, Scatterers, power
+from pipeline.solution.contacts import least_distances_kept
 from pipeline.solution.fingerprint import same_structure
 from pipeline.solution.flipping import Complexes
 from pipeline.solution.likelihood import DECISIVE, Explanation, explanation, preference
@@ -17,6 +19,8 @@ from twin.physics.lattice import Floats
 
 MOST_CHOICES = 60
 FINALISTS = 6
+MOST_EXCHANGES = 6
+WORTH_WEIGHING = 0.03  # a trial with an R above the model's by more than this is out
 MOST_SITES = 8  # of a class with several elements
 
 
@@ -89,6 +93,43 @@ def weighted_fit(space: Workspace, atoms: Atoms) -> tuple[Fit, Explanation]:
         fit = refine(space.unique, fit.atoms, f_obs=space.f_obs, direct=space.direct, cycles=6,
                      weights=float(variance.mean()) / variance)  # fmt: skip
     return fit, explanation(space.f_obs, fit.calculated, parameters=count)
+
+
+def with_exchanges(space: Workspace, phased: Complexes, model: Model) -> Model:
+    """The model after every exchange of two positions' elements that makes it more likely, across classes too.
+
+    Exchanges that the data do not exclude join the alternatives.
+    """
+    for _ in range(MOST_EXCHANGES):
+        best: tuple[Fit, Explanation] | None = None
+        open_questions: list[Atoms] = []
+        for trial in _exchanged(space, model.atoms):
+            fit = refine(space.unique, trial, f_obs=space.f_obs, direct=space.direct, cycles=4)
+            if fit.r > model.r + WORTH_WEIGHING or not least_distances_kept(space, fit.atoms):
+                continue
+            fit, found = weighted_fit(space, fit.atoms)
+            if found.total > (model.explanation if best is None else best[1]).total:
+                best = (fit, found)
+            if preference(model.explanation, found) < DECISIVE:
+                open_questions.append(fit.atoms)
+        if best is None:
+            others = [_in_words(model.atoms, other) for other in open_questions
+                      if not same_structure(model.atoms, other, hall=space.hall, direct=space.direct)]  # fmt: skip
+            return replace(model, alternatives=tuple(dict.fromkeys((*model.alternatives, *others))))
+        model = finish(space, phased, best[0].atoms, model.formula_units)
+    return model
+
+
+def _exchanged(space: Workspace, atoms: Atoms) -> Iterator[Atoms]:
+    """Two positions of equal multiplicity with different elements of similar power, exchanged."""
+    strength = atoms.occupancy @ np.array([power(e) for e in space.elements])
+    for i, j in itertools.combinations(range(len(atoms.kind)), 2):
+        alike = max(strength[i], strength[j]) < SIMILAR_FACTOR * min(strength[i], strength[j])
+        differ = np.any(atoms.occupancy[i] != atoms.occupancy[j])
+        if alike and differ and atoms.multiplicity[i] == atoms.multiplicity[j]:
+            order = np.arange(len(atoms.kind))
+            order[[i, j]] = j, i
+            yield replace(atoms, occupancy=atoms.occupancy[order], kind=atoms.kind[order])
 
 
 def is_mixed(atoms: Atoms) -> bool:

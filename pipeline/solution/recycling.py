@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.ndimage import map_coordinates
 
-from pipeline.solution.atoms import START_U_ANGSTROM2, least_distances_kept, place_atoms, ranked_fits
-from pipeline.solution.elements import element_choices, finish
+from pipeline.solution.atoms import START_U_ANGSTROM2, place_atoms, ranked_fits
+from pipeline.solution.contacts import least_distances_kept
+from pipeline.solution.elements import element_choices, finish, with_exchanges
 from pipeline.solution.fingerprint import same_structure
 from pipeline.solution.flipping import Complexes, density
 from pipeline.solution.likelihood import DECISIVE, preference
@@ -99,7 +100,8 @@ def omit_and_return(
                 elif preference(start.explanation, other.explanation) < DECISIVE:
                     undecided += _names(start.atoms, rows)
         recovered = back / omitted if omitted else 1.0
-        if best is start:
+        best = with_exchanges(space, phased, best)
+        if best.atoms is start.atoms:
             break
     return Omission(model=best, recovered=recovered, undecided=tuple(dict.fromkeys(undecided)), phased=phased)
 

@@ -1,11 +1,13 @@
-"""Which other groups explain the data as well as the best one?"""
+"""Which group explains the data best, and which others do as well?"""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 
 from pipeline.solution.attempt import Attempt, modelled
-from pipeline.solution.elements import parameter_count
+from pipeline.solution.elements import is_mixed, parameter_count
 from pipeline.solution.likelihood import DECISIVE, Explanation, explanation, preference
 from pipeline.solution.model import design, scaled, structure_factors_of
 from pipeline.solution.spots import Spots
@@ -19,11 +21,34 @@ ENANTIOMORPHS = frozenset({
 })  # fmt: skip
 
 
+def best_attempt(attempts: list[Attempt], spots: Spots) -> Attempt | None:
+    """The first that passed its test, unless another that did is decisively more likely; the first of all if none did.
+
+    Vuong's test with the penalty for parameters settles what R and the unexplained map, which judge a single model, do
+    not: a group of lower order whose positions hold one element each, where the higher one mixes them.
+    """
+    ranked = modelled(attempts)
+    passed = [a for a in ranked if not a.doubts]
+    if not passed:
+        return ranked[0] if ranked else None
+    best, own = passed[0], explained(passed[0], spots)
+    for other in ranked[: 2 * MOST_RIVALS]:
+        lower = other.candidate.order < best.candidate.order
+        candidate = replace(other, vouched=True) if lower else other
+        if other is best or candidate.doubts:
+            continue
+        theirs = explained(other, spots)
+        if preference(theirs, own) > DECISIVE:
+            best, own = candidate, theirs
+    return best
+
+
 def group_rivals(best: Attempt, attempts: list[Attempt], spots: Spots) -> list[str]:
     """Names of groups of another type that the data do not exclude.
 
-    A group of the same or a higher order is a rival unless the best one explains the data decisively better; a group
-    of a lower order only if it explains them decisively better itself: symmetry is not given up for less.
+    A group of the same or a higher order is a rival unless the best one explains the data decisively better. So is a
+    group of a lower order that gives every position one element where the best one mixes them. Any other group of a
+    lower order must explain the data decisively better itself: symmetry is not given up for less.
     """
     chosen: dict[str, Attempt] = {}
     for other in modelled(attempts):
@@ -36,10 +61,15 @@ def group_rivals(best: Attempt, attempts: list[Attempt], spots: Spots) -> list[s
     found = []
     for name, other in list(chosen.items())[:MOST_RIVALS]:
         advantage = preference(own, explained(other, spots))
-        lower = other.candidate.order < best.candidate.order
+        orders = _mixed(best) and not _mixed(other)
+        lower = other.candidate.order < best.candidate.order and not orders
         if advantage < (-DECISIVE if lower else DECISIVE):
             found.append(name)
     return found
+
+
+def _mixed(attempt: Attempt) -> bool:
+    return attempt.model is not None and is_mixed(attempt.model.atoms)
 
 
 def explained(attempt: Attempt, spots: Spots) -> Explanation:

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from pipeline.solution.attempt import Attempt, modelled, promising, settled
+from pipeline.solution.elements import is_mixed
 from pipeline.solution.flipping import Complexes, flip_charges
 from pipeline.solution.groups import Candidate
 from pipeline.solution.output import model_phased_density
@@ -71,12 +72,17 @@ def _after_batch(
 def _with_lower_groups(
     problem: Problem, attempts: list[Attempt], generator: np.random.Generator, untried: Untried
 ) -> list[Attempt]:
-    """Where the best model failed its test: the groups that were not tried because it had looked convincing."""
+    """The groups not tried because a model looked convincing, when it fails its test or mixes elements on positions.
+
+    Positions that elements share may be positions that a lower group tells apart.
+    """
     best = next(iter(modelled(attempts)), None)
-    if best is None or not best.doubts or best.start not in untried:
+    if best is None or best.model is None or best.start not in untried:
+        return attempts
+    if not best.doubts and not is_mixed(best.model.atoms):
         return attempts
     f, rest = untried.pop(best.start)
     if not rest:
         return attempts
-    found, _ = try_groups(problem, f, rest, start=best.start, cycles=CYCLES)
-    return examined(problem, attempts + found, generator, most=TESTED)
+    found, _ = try_groups(problem, f, rest, start=best.start, cycles=CYCLES, every=True)
+    return attempts + examined(problem, found, generator, most=TESTED)

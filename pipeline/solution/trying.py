@@ -32,9 +32,12 @@ def try_phases(problem: Problem, f: Complexes, *, start: int) -> tuple[list[Atte
 
 def try_groups(
     problem: Problem, f: Complexes, candidates: tuple[Candidate, ...], *, start: int, cycles: int,
-    agreement_limit: float = AGREEMENT_LIMIT,
+    agreement_limit: float = AGREEMENT_LIMIT, every: bool = False,
 ) -> tuple[list[Attempt], tuple[Candidate, ...]]:  # fmt: skip
-    """Each candidate with the best model found in it; the candidates after one that convinces are returned."""
+    """Each candidate with the best model found in it; the candidates after one that convinces are returned.
+
+    every: go on after a model that convinces.
+    """
     found: list[Attempt] = []
     for number, candidate in enumerate(candidates):
         accepted = candidate.agreement >= agreement_limit and not contradicted(problem.spots, candidate.setting.hall)
@@ -46,7 +49,7 @@ def try_groups(
             crystal = to_crystal(model, hall=candidate.setting.hall, cell=problem.spots.cell, name=problem.composition)
         found.append(Attempt(candidate=candidate, accepted=accepted, model=model, crystal=crystal,
                              phased=phased, start=start))  # fmt: skip
-        if found[-1].convincing:
+        if found[-1].convincing and not every:
             return found, candidates[number + 1 :]
     return found, ()
 

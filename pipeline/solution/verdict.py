@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import gemmi
 
-from pipeline.solution.attempt import Attempt, modelled, repeated
+from pipeline.solution.attempt import Attempt, repeated
 from pipeline.solution.groups import Setting
-from pipeline.solution.rivals import ENANTIOMORPHS, group_rivals
+from pipeline.solution.rivals import ENANTIOMORPHS, best_attempt, group_rivals
 from pipeline.solution.spots import Spots
 from pipeline.types import Solution
 
@@ -16,8 +16,7 @@ MOST_ALTERNATIVES = 3
 def choose(spots: Spots, attempts: list[Attempt], *, composition: str, starts: int) -> Solution:
     """The best attempt with its verdict."""
     names = _scores(attempts)
-    ranked = modelled(attempts)
-    best = next((a for a in ranked if not a.doubts), ranked[0] if ranked else None)
+    best = best_attempt(attempts, spots)
     if best is None or best.model is None:
         reason = "no tabulated group agrees with the phases" if not names else "no group could hold the composition"
         return Solution(solved=False, crystal=None, space_group="", candidates=names, residual=1.0,

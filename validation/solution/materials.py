@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from twin.model.crystal import Cell, Crystal, Site
 
@@ -17,7 +17,11 @@ class Material:
     crystal: Crystal
     formula: str
     source: str
-    hydrogen: bool = False
+
+    @property
+    def reference(self) -> Crystal:
+        """What a solution is compared with: hydrogen is not looked for."""
+        return replace(self.crystal, sites=tuple(s for s in self.crystal.sites if s.element not in ("H", "D")))
 
 
 def _material(
@@ -95,5 +99,38 @@ OTHERS: dict[str, Material] = {
         (("Zr1", "Zr", (0.2754, 0.0395, 0.2083), 1.0), ("O1", "O", (0.0700, 0.3317, 0.3447), 1.0),
          ("O2", "O", (0.4496, 0.7569, 0.4792), 1.0)),
         formula="ZrO2", source="Howard, Hill & Reichert, Acta Cryst. B44 (1988) 116",
+    ),
+    "alloclasite": _material(
+        "alloclasite", "P 2yb", (4.661, 5.602, 3.411, 90, 90.2, 90),
+        (("Co1", "Co", (0.24824, 0, 0.2448), 1.0), ("As1", "As", (0.04766, 0.37149, 0.25547), 1.0),
+         ("S1", "S", (0.44104, 0.62236, 0.24239), 1.0)),
+        formula="CoAsS", source="Scott & Nowacki, Can. Mineral. 14 (1976) 561",
+    ),
+    "cobaltite": _material(
+        "cobaltite", "P 2c -2ac", (5.5833, 5.5892, 5.5812, 90, 90, 90),
+        (("Co1", "Co", (0.99504, 0.25909, 0), 1.0), ("As1", "As", (0.61885, 0.86935, 0.61669), 1.0),
+         ("S1", "S", (0.38266, 0.63129, 0.37996), 1.0)),
+        formula="CoAsS", source="Fleet & Burns, Can. Mineral. 28 (1990) 719",
+    ),
+    "artroeite": _material(
+        "artroeite", "-P 1", (6.27, 6.821, 5.057, 90.68, 107.69, 104.46),
+        (("Pb1", "Pb", (0.30975, 0.19142, 0.20352), 1.0), ("Al1", "Al", (0.811, 0.3273, 0.8364), 1.0),
+         ("F1", "F", (0.795, 0.1378, 0.5751), 1.0), ("F2", "F", (0.7407, 0.4891, 0.5627), 1.0),
+         ("F3", "F", (0.5137, 0.2308, 0.8113), 1.0), ("O1", "O", (0.8629, 0.5514, 0.0981), 1.0),
+         ("O2", "O", (0.8981, 0.1432, 0.0988), 1.0), ("H1", "H", (0.807, 0.509, 0.253), 1.0),
+         ("H2", "H", (0.862, 0.122, 0.255), 1.0)),
+        formula="PbAlF3O2H2", source="Kampf & Foord, Am. Mineral. 80 (1995) 179",
+    ),
+    "molybdenite-3R": _material(
+        "molybdenite-3R", 'R 3 -2"', (3.163, 3.163, 18.37, 90, 90, 120),
+        (("Mo1", "Mo", (0, 0, 0), 1.0), ("S1", "S", (0, 0, 0.2516), 1.0), ("S2", "S", (0, 0, 0.4151), 1.0)),
+        formula="MoS2", source="Schönfeld, Huang & Moss, Acta Cryst. B39 (1983) 404",
+    ),
+    "urea": _material(
+        "urea", "P -4 2ab", (5.565, 5.565, 4.684, 90, 90, 90),
+        (("C1", "C", (0, 0.5, 0.326), 1.0), ("O1", "O", (0, 0.5, 0.5953), 1.0),
+         ("N1", "N", (0.1459, 0.6459, 0.1766), 1.0), ("H1", "H", (0.2575, 0.7575, 0.2827), 1.0),
+         ("H2", "H", (0.1441, 0.6441, 0.962), 1.0)),
+        formula="CH4N2O", source="Swaminathan, Craven & McMullan, Acta Cryst. B40 (1984) 300",
     ),
 }  # fmt: skip

@@ -11,7 +11,7 @@ from pathlib import Path
 import gemmi
 import numpy as np
 
-from pipeline.io.cif_pets import PetsFile, read_cif_pets
+from pipeline.io.cif_pets import PetsFile, read_cif_pets, zone_excitation, zone_rotations
 from pipeline.solution.solve import solve_structure
 from pipeline.types import MergedReflections, Solution
 from twin.model.crystal import Cell, Crystal, Site
@@ -19,11 +19,16 @@ from twin.physics.symmetry import asymmetric_hkl
 from validation.compare import Comparison, compare_structures
 
 RELATIVE_ERROR = 0.1  # of an intensity, as in the merging of the reduction
+NEAR_AXIS = 0.1  # |sin| of the angle between a reflection and the rotation axis below which it is left out
+INSIDE = 0.75  # of the half window of a zone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """A list of intensities and the structure that was published. ``laue``: Hall symbol to merge in."""
+    """A list of intensities and the structure that was published.
+
+    laue: Hall symbol to merge in. swept: a list for dynamical refinement, which keeps the Lorentz factor.
+    """
 
     name: str
     reflections: str
@@ -31,15 +36,20 @@ class Measured:
     laue: str
     formula: str
     d_min_angstrom: float = 0.7
+    swept: bool = True
 
 
 CASES = (
     Measured(name="quartz", reflections="quartz_pets/quartz_exp_data.cif_pets",
              reference="quartz_pets/quartz_P3221_reference.cif", laue='-P 3 2"', formula="SiO2"),
-    Measured(name="glycine", reflections="glycine_pets/glycine.cif_pets",
-             reference="glycine_pets/alpha_glycine.cif", laue="-P 2y", formula="C2H5NO2"),
     Measured(name="urea", reflections="urea/pets2_urea.cif_pets",
              reference="urea/jana2020_urea_dynamical_IAM.cif", laue="-P 4 2", formula="CH4N2O"),
+    Measured(name="glycine", reflections="glycine_pets/glycine.cif_pets", swept=False,
+             reference="glycine_pets/alpha_glycine.cif", laue="-P 2y", formula="C2H5NO2"),
+    Measured(name="glycine, frames", reflections="glycine_pets/glycine_dyn.cif_pets",
+             reference="glycine_pets/alpha_glycine.cif", laue="-P 2y", formula="C2H5NO2"),
+    Measured(name="albite", reflections="albite/pets2_albite.cif_pets",
+             reference="albite/jana2006_albite.cif", laue="-P 1", formula="NaAlSi3O8"),
 )  # fmt: skip
 
 
@@ -71,6 +81,25 @@ def conforming_cell(cell: Cell, laue: str) -> Cell:
     angle = [float(np.degrees(np.arccos(mean[i, j] / (length[i] * length[j])))) for i, j in ((1, 2), (0, 2), (0, 1))]
     return Cell(a_angstrom=float(length[0]), b_angstrom=float(length[1]), c_angstrom=float(length[2]),
                 alpha_deg=angle[0], beta_deg=angle[1], gamma_deg=angle[2])  # fmt: skip
+
+
+def kinematical_observations(pets: PetsFile) -> PetsFile:
+    """Intensities of frames that sweep through the reflections, with the Lorentz factor taken out.
+
+    I ∝ |F|² / v, v = |∂s/∂α| = √(g² − g_axis² − (g² λ/2)²) where the node crosses the Ewald sphere: the lists made for
+    dynamical refinement leave the factor in, for it integrates over the same angles. Kept are reflections that cross
+    well inside the window of their zone and not close to the rotation axis.
+    """
+    g = np.einsum("nij,nj->ni", zone_rotations(pets)[pets.zone], pets.hkl @ pets.ub.T)
+    excitation, length = zone_excitation(pets)
+    omega = np.radians(pets.omega_deg)[pets.zone]
+    along = np.cos(omega) * g[:, 0] + np.sin(omega) * g[:, 1]
+    square = length**2 - along**2 - (0.5 * length**2 * pets.wavelength_angstrom) ** 2
+    speed = np.sqrt(np.maximum(square, 0.0))
+    window = np.radians(pets.precession_deg[pets.zone]) * speed
+    keep = (speed > NEAR_AXIS * length) & (np.abs(excitation) < INSIDE * window)
+    return replace(pets, hkl=pets.hkl[keep], intensity=(pets.intensity * speed)[keep],
+                   sigma=(pets.sigma * speed)[keep], zone=pets.zone[keep])  # fmt: skip
 
 
 def averaged(pets: PetsFile, *, laue: str, g_max_per_angstrom: float) -> MergedReflections:
@@ -119,7 +148,8 @@ def heavy_reference(path: Path, laue: str) -> Crystal:
 def solve_measured(case: Measured, *, folder: Path, seed: int = 1) -> Outcome:
     """Average, solve, compare."""
     pets = read_cif_pets(folder / case.reflections)
-    merged = averaged(pets, laue=case.laue, g_max_per_angstrom=1.0 / case.d_min_angstrom)
+    observations = kinematical_observations(pets) if case.swept else pets
+    merged = averaged(observations, laue=case.laue, g_max_per_angstrom=1.0 / case.d_min_angstrom)
     start = time.process_time()
     solution = solve_structure(merged=merged, cell=conforming_cell(pets.cell, case.laue), composition=case.formula,
                                seed=seed)  # fmt: skip

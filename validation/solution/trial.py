@@ -52,16 +52,16 @@ def judged(
     material: Material, solution: Solution, *, name: str, condition: str, seed: int, cpu_s: float
 ) -> Trial:
     """The solution beside the truth."""
-    result = None if solution.crystal is None else compare_structures(material.crystal, solution.crystal)
+    result = None if solution.crystal is None else compare_structures(material.reference, solution.crystal)
     right = (
         result is not None and result.same_space_group and not result.missing and not result.spurious
         and result.max_distance_angstrom < RIGHT_ANGSTROM
-        and (_shared(material.crystal) or solution.crystal is None or not _shared(solution.crystal))
+        and (_shared(material.reference) or solution.crystal is None or not _shared(solution.crystal))
     )  # fmt: skip
     return Trial(
         material=name, condition=condition, seed=seed, verdict=solution.verdict, space_group=solution.space_group,
         right=right, max_distance_angstrom=float("nan") if result is None else result.max_distance_angstrom,
-        missing=len(material.crystal.sites) if result is None else len(result.missing),
+        missing=len(material.reference.sites) if result is None else len(result.missing),
         spurious=0 if result is None else len(result.spurious), residual=solution.residual, cpu_s=cpu_s,
         evidence=solution.evidence,
     )  # fmt: skip
