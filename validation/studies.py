@@ -12,6 +12,7 @@ from validation.rows import Row
 Study = Callable[..., list[Row]]
 STUDIES = {  # name: module and function(out=, quick=, page=)
     "engines": "validation.engines.run:run_engines",
+    "reduction": "validation.reduction.run:run_reduction",
     "refinement": "validation.refinement.run:run_refinement",
     "solution": "validation.solution.run:run_solution",
 }

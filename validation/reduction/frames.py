@@ -12,28 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import erf
 
-from twin.model.crystal import Cell, Crystal, Site
 from twin.model.dataset import Dataset
 from twin.model.instrument import Beam, Detector, Microscope, Projection
 from twin.physics.electrons import wavenumber_per_angstrom
 from twin.physics.lattice import miller_indices, reciprocal_matrix, rotation_matrix, tilt_axis_vector
 from twin.physics.projection import pixels_from_g
 from twin.physics.structure_factors import structure_factors
+from validation.reduction.crystals import CRYSTALS
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-IN2O3 = Crystal(
-    name="In2O3",
-    cell=Cell(a_angstrom=10.117, b_angstrom=10.117, c_angstrom=10.117),
-    hall="-I 2b 2c 3",
-    sites=(
-        Site(label="In1", element="In", fract=(0.25, 0.25, 0.25), u_iso_angstrom2=0.005),
-        Site(label="In2", element="In", fract=(0.4666, 0.0, 0.25), u_iso_angstrom2=0.005),
-        Site(label="O1", element="O", fract=(0.3902, 0.1544, 0.3822), u_iso_angstrom2=0.007),
-    ),
-)
 SPOT_SIGMA_PX = 1.0
+DISTORTION_RADIUS_PX = 256.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +41,10 @@ class Conditions:
     drift_px: float = 0.0
     scale_sd: float = 0.0
     axis_error_deg: float = 0.0
+    parabolic_percent: float = 0.0  # along 40° from the fast axis; this and the next two at DISTORTION_RADIUS_PX
+    barrel_percent: float = 0.0
+    spiral_percent: float = 0.0
+    crystal: str = "In2O3"
     frames: int = 480
     step_deg: float = 0.25
     seed: int = 4
@@ -69,6 +64,23 @@ HARD = Conditions(
     axis_error_deg=17.0,
 )
 WEAK = Conditions(name="weak", size_nm=40.0, strong_counts=400.0, background=2.0)
+DISTORTED = Conditions(
+    name="distorted",
+    size_nm=30.0,
+    strong_counts=20000.0,
+    background=2.0,
+    ellipse_percent=1.5,
+    parabolic_percent=1.0,
+    barrel_percent=1.5,
+    spiral_percent=-1.0,
+    jitter_deg=0.02,
+    centre_jitter_px=0.2,
+    axis_error_deg=1.0,
+    crystal="brookite",
+    frames=220,
+    step_deg=0.5,
+    seed=5,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -122,6 +134,18 @@ def _draw(image: Floats, xy: Floats, electrons: Floats) -> None:
         image[iy - reach : iy + reach + 1, ix - reach : ix + reach + 1] += e * np.outer(wy, wx)
 
 
+def _seen_at(xy: Floats, centre: Floats, conditions: Conditions) -> Floats:
+    """Positions (n, 2) after parabolic, barrel and spiral distortion, in polar coordinates about ``centre``."""
+    c = conditions
+    x, y = (xy - centre).T
+    r, phi = np.hypot(x, y) / DISTORTION_RADIUS_PX, np.arctan2(y, x)
+    along = 0.01 * (c.parabolic_percent * r**2 * np.cos(phi - np.radians(40.0)) + c.barrel_percent * r**3)
+    turned = 0.01 * c.spiral_percent * r**3
+    moved_x = (r + along) * np.cos(phi) - turned * np.sin(phi)
+    moved_y = (r + along) * np.sin(phi) + turned * np.cos(phi)
+    return np.stack([moved_x, moved_y], axis=1) * DISTORTION_RADIUS_PX + centre
+
+
 def make_known(conditions: Conditions, *, g_max_per_angstrom: float = 1.7) -> Known:
     """Draw the errors of the instrument, then the frames."""
     c = conditions
@@ -129,9 +153,10 @@ def make_known(conditions: Conditions, *, g_max_per_angstrom: float = 1.7) -> Kn
     nominal, actual = _microscope(c)
     k = wavenumber_per_angstrom(energy_kev=200.0)
     q, _ = np.linalg.qr(rng.normal(size=(3, 3)))
-    ub = q * np.sign(np.linalg.det(q)) @ reciprocal_matrix(IN2O3.cell)
+    crystal = CRYSTALS[c.crystal]
+    ub = q * np.sign(np.linalg.det(q)) @ reciprocal_matrix(crystal.cell)
     hkl = miller_indices(reciprocal=ub, g_max_per_angstrom=g_max_per_angstrom)
-    f2 = np.abs(structure_factors(crystal=IN2O3, hkl=hkl)) ** 2
+    f2 = np.abs(structure_factors(crystal=crystal, hkl=hkl)) ** 2
     keep = (f2 > 1e-8) & np.any(hkl != 0, axis=1)
     hkl, f2 = hkl[keep], f2[keep] / np.sort(f2[keep])[-20]
     alpha = np.asarray(c.step_deg * (np.arange(c.frames) - 0.5 * c.frames), dtype=np.float64)
@@ -161,7 +186,7 @@ def make_known(conditions: Conditions, *, g_max_per_angstrom: float = 1.7) -> Kn
         halo = c.background * (0.5 + 0.8 * np.exp(-(((g_px - 0.5) / 0.12) ** 2)) + 3 * np.exp(-g_px / 0.12))
         expected = halo + 3e4 * np.exp(-0.5 * (g_px / 0.01) ** 2)
         near = np.flatnonzero(electrons > 1e-3)
-        xy = pixels_from_g(g_xy=g[near, :2], microscope=actual, centre_px=centre[f])
+        xy = _seen_at(pixels_from_g(g_xy=g[near, :2], microscope=actual, centre_px=centre[f]), centre[f], c)
         _draw(expected, xy, electrons[near])
         images[f] = rng.poisson(expected)
         inside = near[np.all((xy > 12) & (xy < 499), axis=1) & (lever[near] > 0.05)]

@@ -13,6 +13,10 @@ SECTIONS = (
     ("Ideal frames", "ideal-"),
     ("Hard frames", "hard-"),
     ("Weak frames", "weak-"),
+    ("Distorted frames: brookite, 1 to 1.5 % of four distortions", "distorted-"),
+    ("ITO-01 of the study, dynamical frames", "ito-01-"),
+    ("Anatase of the study, dynamical frames", "anatase-"),
+    ("Brookite IIT of the study, dynamical frames, 6 e/Å² in all", "brookite-iit-"),
     ("Cinchonine, raw frames (XDS)", "cinchonine-"),
     ("Glycine, peaks of PETS2", "glycine-"),
     ("Quartz, spots of DIALS", "quartz-"),
@@ -27,9 +31,14 @@ sphere that the reduction fits). *Ideal*: 40 nm, geometry exact. *Hard*: 25 nm, 
 centres jittered by 0.3 px and drifting by 3 px, ± 15 % scale, nominal axis 17° off. *Weak*: one fiftieth of the
 counts of *ideal* on twice its background.
 DIALS runs import, find_spots, index, refine and integrate with its defaults but `detector.fix=distance`, one process.
-Our intensities are averaged over the frames on the scale of F²; those of DIALS are counts without correction; each is
-compared with its own truth and with what photon noise leaves to the best estimator. An empty cell is a failure or
-a wrong lattice.
+Integrated counts are compared with the electrons that came (ours: F² times what frames and rocking curve make of a
+unit), and with what photon noise leaves to the best estimator. Pulls: the median of Poisson counts lies below their
+mean by a sixth of the skewness, −0.05σ at ten counts, in any unbiased estimate. Speed: CPU time of one process after
+a first short series, so that nothing is compiled in it. An empty cell is a failure or a wrong lattice.
+
+*Distorted*: ellipse 1.5 %, parabolic 1 %, barrel 1.5 %, spiral −1 % at 256 px, cell refined without constraint.
+The study's series: dynamical frames of the twin with its instrument's errors (`edtwin simulate NAME`), reduced by
+`edtwin reduce`; the particles of the twin are more perfect than those of the study.
 
 Measured series: what others published stands beside; it is not the truth. XDS refined no ellipse.
 """
