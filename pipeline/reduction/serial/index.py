@@ -14,7 +14,8 @@ from pipeline.reduction.serial.known import KnownLattice
 from pipeline.reduction.serial.match import FrameSpots, candidates
 from pipeline.reduction.serial.stills import Lattice, Spots, Still, first_look, second_look
 from pipeline.reduction.serial.templates import make_templates
-from pipeline.reduction.spots import Survey
+from pipeline.types import Peaks
+from twin.files.parallel import single_threaded
 from twin.model.instrument import Microscope
 from twin.physics.projection import g_from_pixels
 
@@ -51,15 +52,29 @@ class IndexedStills:
 
 def index_stills(
     *,
-    seen: Survey,
+    peaks: Peaks,
+    centre_px: Floats,
     known: KnownLattice,
     microscope: Microscope,
     sweep: Sweep,
     step_deg: float = STEP_DEG,
     tell: Callable[[float], None] = lambda part: None,
 ) -> IndexedStills:
-    """An orientation for every frame whose spots allow one."""
-    spots = _spots_of_frames(seen, microscope)
+    """An orientation for every frame whose spots allow one; centre_px (frames, 2)."""
+    with single_threaded():  # thousands of small products: threads would only wait for each other
+        return _indexed(peaks, centre_px, known, microscope, sweep, step_deg, tell)
+
+
+def _indexed(
+    peaks: Peaks,
+    centre_px: Floats,
+    known: KnownLattice,
+    microscope: Microscope,
+    sweep: Sweep,
+    step_deg: float,
+    tell: Callable[[float], None],
+) -> IndexedStills:
+    spots = _spots_of_frames(peaks, centre_px, microscope)
     templates = make_templates(known, wavenumber=sweep.wavenumber, step_deg=step_deg)
     trials = templates.turns.shape[0] * templates.polar.azimuthal
     patterns = [FrameSpots(g_xy=g, strength=s.strength) for s, g in spots]
@@ -72,7 +87,7 @@ def index_stills(
     stills: list[Still | None] = []
     reasons = {"with too few spots": 0, "no better than chance": 0, "with two orientations that fit alike": 0}
     for f, (own, _) in enumerate(spots):
-        outcome = _orientation(own, seen.centre_px[f], turns[f], lattice, symmetry, trials)
+        outcome = _orientation(own, centre_px[f], turns[f], lattice, symmetry, trials)
         stills.append(None if isinstance(outcome, str) else outcome)
         if isinstance(outcome, str):
             reasons[outcome] += 1
@@ -93,13 +108,12 @@ def misorientation_deg(one: Floats, other: Floats, symmetry: Floats) -> Floats:
     return np.asarray(np.degrees(np.arccos(np.clip((trace.max(axis=1) - 1.0) / 2.0, -1.0, 1.0))))
 
 
-def _spots_of_frames(seen: Survey, microscope: Microscope) -> list[tuple[Spots, Floats]]:
-    peaks = seen.peaks
+def _spots_of_frames(peaks: Peaks, centre_px: Floats, microscope: Microscope) -> list[tuple[Spots, Floats]]:
     pixels = np.stack([peaks.fast_px, peaks.slow_px], axis=1)
-    g = g_from_pixels(pixels=pixels, microscope=microscope, centre_px=seen.centre_px[peaks.frame])
+    g = g_from_pixels(pixels=pixels, microscope=microscope, centre_px=centre_px[peaks.frame])
     strength = peaks.intensity / peaks.sigma
     out = []
-    for f in range(len(seen.centre_px)):
+    for f in range(len(centre_px)):
         own = peaks.frame == f
         length = np.hypot(g[own, 0], g[own, 1])
         out.append((Spots(pixels=pixels[own], length=length, strength=strength[own]), g[own]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.fft
 from numpy.typing import NDArray
 
 from pipeline.reduction.serial.templates import Complexes, Polar, Templates, spectrum
@@ -44,7 +45,7 @@ def candidates(frames: list[FrameSpots], templates: Templates, *, keep: int = 8)
         part = slice(first, min(first + FRAMES_AT_ONCE, len(frames)))
         spectra = np.stack([frame_spectrum(f, polar) for f in frames[part]], axis=1)  # (m, f, radial)
         product = np.matmul(spectra, np.conj(templates.spectra))  # (m, f, templates)
-        curves = np.fft.irfft(product, n=polar.azimuthal, axis=0)
+        curves = scipy.fft.irfft(product, n=polar.azimuthal, axis=0)
         best = np.argmax(curves, axis=0)
         height = np.take_along_axis(curves, best[None], axis=0)[0]
         order = np.argsort(-height, axis=1)[:, :keep]

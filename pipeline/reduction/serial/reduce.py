@@ -67,10 +67,13 @@ def reduce_serial(
     tell("spots", 0.0)
     seen = survey(dataset=dataset, px_per_inverse_angstrom=px_per_inverse_angstrom(dataset))
     sweep = sweep_of(dataset, dataset.microscope.projection.tilt_axis_deg)
-    microscope = calibrated(seen=seen, microscope=dataset.microscope, known=known)
+    microscope = calibrated(
+        peaks=seen.peaks, centre_px=seen.centre_px, microscope=dataset.microscope, known=known
+    )
     tell("orientations", 0.2)
     found = index_stills(
-        seen=seen,
+        peaks=seen.peaks,
+        centre_px=seen.centre_px,
         known=known,
         microscope=microscope,
         sweep=sweep,

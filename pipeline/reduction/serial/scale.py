@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from pipeline.reduction.serial.known import KnownLattice
-from pipeline.reduction.spots import Survey
+from pipeline.types import Peaks
 from twin.model.instrument import Microscope
 from twin.physics.projection import g_from_pixels
 
@@ -25,13 +25,14 @@ RANGE_PERCENT = 4.0
 FIRST_STEPS_PERCENT = (0.1, 0.3, 0.3)  # of the scale and of the two components of the ellipse
 
 
-def calibrated(*, seen: Survey, microscope: Microscope, known: KnownLattice, inner_lines: int = 25) -> Microscope:
-    """The microscope with camera length and ellipse that fit the known lattice best."""
-    peaks = seen.peaks
+def calibrated(
+    *, peaks: Peaks, centre_px: Floats, microscope: Microscope, known: KnownLattice, inner_lines: int = 25
+) -> Microscope:
+    """The microscope with camera length and ellipse that fit the known lattice best; centre_px (frames, 2)."""
     g = g_from_pixels(
         pixels=np.stack([peaks.fast_px, peaks.slow_px], axis=1),
         microscope=microscope,
-        centre_px=seen.centre_px[peaks.frame],
+        centre_px=centre_px[peaks.frame],
     )
     lines = _lines(known, 1.2)
     weight = np.log1p(peaks.intensity / peaks.sigma)

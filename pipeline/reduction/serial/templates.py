@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.fft
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
@@ -19,6 +20,7 @@ from pipeline.reduction.serial.known import KnownLattice
 Floats = NDArray[np.float64]
 Complexes = NDArray[np.complex64]
 
+_SPREAD = ((0, 0, 1.0), (1, 0, 0.5), (-1, 0, 0.5), (0, 1, 0.5), (0, -1, 0.5))  # bins away in |g| and azimuth, share
 _GENERIC = np.array([0.5473, 0.3189, 0.7738])  # a direction on no element of symmetry
 
 
@@ -32,12 +34,13 @@ class Polar:
 
     def spread(self, *, length: Floats, azimuth: Floats, weight: Floats) -> Floats:
         """(radial, azimuthal) pattern of points: each into its bin and, by half, into the four beside it."""
-        out = np.zeros((self.radial + 2, self.azimuthal))
         r = np.minimum((length / self.g_max_per_angstrom * self.radial).astype(np.int64), self.radial - 1) + 1
         a = np.floor(azimuth / (2 * np.pi) * self.azimuthal).astype(np.int64) % self.azimuthal
-        for dr, da, share in ((0, 0, 1.0), (1, 0, 0.5), (-1, 0, 0.5), (0, 1, 0.5), (0, -1, 0.5)):
-            np.add.at(out, (r + dr, (a + da) % self.azimuthal), share * weight)
-        return np.asarray(out[1:-1])
+        index = [(r + dr) * self.azimuthal + (a + da) % self.azimuthal for dr, da, _ in _SPREAD]
+        shares = [share * weight for _, _, share in _SPREAD]
+        size = (self.radial + 2) * self.azimuthal
+        flat = np.bincount(np.concatenate(index), weights=np.concatenate(shares), minlength=size)
+        return np.asarray(flat.reshape(self.radial + 2, self.azimuthal)[1:-1])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -79,7 +82,7 @@ def make_templates(
     width = np.hypot(width_per_angstrom, 0.5 * np.radians(step_deg) * length)
     along = directions(known, step_deg=step_deg)
     turns = np.stack([_to_beam(d) for d in along])
-    spectra = np.empty((polar.azimuthal // 2 + 1, polar.radial, len(turns)), dtype=np.complex64)
+    spectra = np.empty((len(turns), polar.azimuthal // 2 + 1, polar.radial), dtype=np.complex64)
     for n, turn in enumerate(turns):
         lab = g @ turn.T
         s = -lab[:, 2] - length**2 / (2 * wavenumber)
@@ -89,15 +92,15 @@ def make_templates(
             azimuth=np.arctan2(lab[near, 1], lab[near, 0]),
             weight=np.exp(-0.5 * (s[near] / width[near]) ** 2),
         )
-        spectra[:, :, n] = spectrum(pattern)
-    return Templates(turns=turns, spectra=spectra, polar=polar)
+        spectra[n] = spectrum(pattern)
+    return Templates(turns=turns, spectra=np.ascontiguousarray(spectra.transpose(1, 2, 0)), polar=polar)
 
 
 def spectrum(pattern: Floats) -> Complexes:
     """Fourier coefficients (azimuthal / 2 + 1, radial) of a pattern freed of its mean over each ring, norm 1."""
     flat = pattern - pattern.mean(axis=1, keepdims=True)
     norm = float(np.linalg.norm(flat))
-    return np.asarray(np.fft.rfft(flat / max(norm, 1e-12), axis=1).T, dtype=np.complex64)
+    return np.asarray(scipy.fft.rfft((flat / max(norm, 1e-12)).astype(np.float32), axis=1).T, dtype=np.complex64)
 
 
 def _to_beam(direction: Floats) -> Floats:
