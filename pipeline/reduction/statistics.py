@@ -1,4 +1,4 @@
-"""Figures of merit of merged data: R_int, completeness and redundancy, by shell.
+"""Figures of merit of merged data: R_int, CC½, completeness and redundancy, by shell.
 
 R_int = Σ |I − ⟨I⟩| / Σ I over reflections with at least two equivalents, as Jana and SHELXL define it.
 """
@@ -34,6 +34,25 @@ def r_int(*, hkl: Ints, intensity: Floats, sigma: Floats, hall: str, cut: float 
     return value, int(np.count_nonzero(use))
 
 
+def cc_half(*, hkl: Ints, intensity: Floats, hall: str) -> float:
+    """CC½ in percent: correlation between averages of two random halves of the equivalents, without drawing them.
+
+    From variances (Assmann, Brehm & Diederichs, J. Appl. Cryst. 49 (2016) 1021): with σ_y² that of the averages and
+    σ_e² / 2 the mean variance of an average, CC½ = (σ_y² − σ_e²/2) / (σ_y² + σ_e²/2). Groups of two or more.
+    """
+    _, group = np.unique(asymmetric_hkl(hkl, hall, friedel=True), axis=0, return_inverse=True)
+    group = np.asarray(group).reshape(-1)
+    number = np.bincount(group)
+    mean = np.bincount(group, weights=intensity) / number
+    scatter = np.bincount(group, weights=(intensity - mean[group]) ** 2)
+    use = number > 1
+    if np.count_nonzero(use) < 3:
+        return float("nan")
+    error = float(np.mean(scatter[use] / (number[use] - 1) / number[use]))
+    total = float(np.var(mean[use], ddof=1))
+    return 100.0 * (total - error) / max(total + error, 1e-300)
+
+
 def unique_count(*, hall: str, centring: str, ub: Floats, g_max_per_angstrom: float) -> int:
     """Unique reflections of the Laue class and centring up to g_max (Friedel mates are one)."""
     hkl = lattice_points(ub=ub, centring=centring, g_max_per_angstrom=g_max_per_angstrom)
@@ -51,6 +70,7 @@ class Shell:
     redundancy: float
     r_int_percent: float
     mean_i_over_sigma: float
+    cc_half_percent: float
 
 
 def shells(
@@ -81,6 +101,9 @@ def shells(
                 redundancy=float(np.count_nonzero(own)) / max(measured, 1),
                 r_int_percent=value,
                 mean_i_over_sigma=float(np.mean(frames.intensity[own] / frames.sigma[own])) if np.any(own) else 0.0,
+                cc_half_percent=cc_half(hkl=frames.hkl[own], intensity=frames.intensity[own], hall=hall)
+                if np.any(own)
+                else float("nan"),
             )
         )
     return tuple(rows)
