@@ -67,10 +67,11 @@ def _fillings(
     """Sets of peaks whose multiplicities sum to ``need`` and that keep their distances, most density first."""
     images = _allowed(peaks, kind=kind, space=space, placed=placed, ops=ops)
     order = list(images)
+    most = max(MOST_PEAKS, round(1.4 * need / len(ops)) + 6)
     own = least_distance_angstrom(space.kinds[kind], space.kinds[kind])
     apart = {
         (i, j): bool(distances(peaks.fract[j], images[i], space.direct).min() >= own)
-        for i, j in itertools.combinations(order[:MOST_PEAKS], 2)
+        for i, j in itertools.combinations(order[:most], 2)
     }
     found: list[tuple[int, ...]] = []
     budget = [SEARCH_BUDGET]
@@ -79,7 +80,7 @@ def _fillings(
         if left == 0:
             found.append(chosen)
             return
-        for position in range(start, min(len(order), MOST_PEAKS)):
+        for position in range(start, min(len(order), most)):
             i = order[position]
             budget[0] -= 1
             if budget[0] < 0:

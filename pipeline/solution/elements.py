@@ -7,14 +7,15 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
+from scipy.ndimage import map_coordinates
 
 from pipeline.solution.composition import SIMILAR_FACTOR, Scatterers, power
 from pipeline.solution.contacts import least_distances_kept
 from pipeline.solution.fingerprint import same_structure
-from pipeline.solution.flipping import Complexes
+from pipeline.solution.flipping import Complexes, density
 from pipeline.solution.likelihood import DECISIVE, Explanation, explanation, preference
 from pipeline.solution.model import Atoms, Fit, free_directions, refine
-from pipeline.solution.workspace import Model, Workspace, unexplained
+from pipeline.solution.workspace import Model, Workspace, phased_by, unexplained
 from twin.physics.lattice import Floats
 
 MOST_CHOICES = 60
@@ -53,6 +54,29 @@ def element_choices(atoms: Atoms, space: Workspace, formula_units: int) -> list[
     return choices[:MOST_CHOICES]
 
 
+def _by_height(atoms: Atoms, space: Workspace, formula_units: int) -> list[Floats]:
+    """For classes with too many positions to try every choice: the strong elements where the map is high."""
+    table = np.array([mixture(space.kinds[k], space.elements) for k in atoms.kind])
+    rho = density(space.grid, phased_by(space, atoms))
+    at = (np.linalg.solve(space.basis, atoms.fract.T) % 1.0) * np.array(rho.shape)[:, None]
+    height = map_coordinates(rho, at, order=1, mode="grid-wrap")
+    found = False
+    for k, scatterers in enumerate(space.kinds):
+        sites = np.flatnonzero(atoms.kind == k)
+        if len(scatterers.elements) < 2 or len(sites) <= MOST_SITES:
+            continue
+        left = [round(c * formula_units) for c in scatterers.counts]
+        for site in sites[np.argsort(-height[sites], kind="stable")]:
+            e = next((e for e, count in enumerate(left) if count >= atoms.multiplicity[site]), None)
+            if e is None:
+                return []
+            left[e] -= int(atoms.multiplicity[site])
+            table[site] = 0.0
+            table[site, space.elements.index(scatterers.elements[e])] = 1.0
+        found = True
+    return [table] if found else []
+
+
 def parameter_count(atoms: Atoms, hall: str, direct: Floats) -> int:
     """Free coordinates, one U a class, p and the scale."""
     free = sum(int(free_directions(x, hall, direct).shape[1]) for x in atoms.fract)
@@ -62,7 +86,7 @@ def parameter_count(atoms: Atoms, hall: str, direct: Floats) -> int:
 def finish(space: Workspace, phased: Complexes, atoms: Atoms, formula_units: int) -> Model:
     """The model refined under every choice of elements; the most likely one, and which others are not excluded."""
     start = refine(space.unique, atoms, f_obs=space.f_obs, direct=space.direct).atoms
-    choices = element_choices(start, space, formula_units)
+    choices = [*element_choices(start, space, formula_units), *_by_height(start, space, formula_units)]
     if space.molecular and len(choices) > 1:
         choices = choices[1:]  # a molecule does not mix its elements
     quick = [replace(start, occupancy=table) for table in choices]
@@ -101,22 +125,22 @@ def with_exchanges(space: Workspace, phased: Complexes, model: Model) -> Model:
     Exchanges that the data do not exclude join the alternatives.
     """
     for _ in range(MOST_EXCHANGES):
-        best: tuple[Fit, Explanation] | None = None
-        open_questions: list[Atoms] = []
+        best, gain = model.atoms, 0.0
+        open_questions: list[str] = []
         for trial in _exchanged(space, model.atoms):
             fit = refine(space.unique, trial, f_obs=space.f_obs, direct=space.direct, cycles=4)
             if fit.r > model.r + WORTH_WEIGHING or not least_distances_kept(space, fit.atoms):
                 continue
             fit, found = weighted_fit(space, fit.atoms)
-            if found.total > (model.explanation if best is None else best[1]).total:
-                best = (fit, found)
+            if same_structure(model.atoms, fit.atoms, hall=space.hall, direct=space.direct):
+                continue
+            if found.total - model.explanation.total > gain:
+                best, gain = fit.atoms, found.total - model.explanation.total
             if preference(model.explanation, found) < DECISIVE:
-                open_questions.append(fit.atoms)
-        if best is None:
-            others = [_in_words(model.atoms, other) for other in open_questions
-                      if not same_structure(model.atoms, other, hall=space.hall, direct=space.direct)]  # fmt: skip
-            return replace(model, alternatives=tuple(dict.fromkeys((*model.alternatives, *others))))
-        model = finish(space, phased, best[0].atoms, model.formula_units)
+                open_questions.append(_in_words(model.atoms, fit.atoms))
+        if best is model.atoms:
+            return replace(model, alternatives=tuple(dict.fromkeys((*model.alternatives, *open_questions))))
+        model = finish(space, phased, best, model.formula_units)
     return model
 
 

@@ -15,12 +15,14 @@ from pipeline.io.cif_pets import PetsFile, read_cif_pets, zone_excitation, zone_
 from pipeline.solution.solve import solve_structure
 from pipeline.types import MergedReflections, Solution
 from twin.model.crystal import Cell, Crystal, Site
+from twin.physics.lattice import miller_indices, reciprocal_matrix
 from twin.physics.symmetry import asymmetric_hkl
 from validation.compare import Comparison, compare_structures
 
 RELATIVE_ERROR = 0.1  # of an intensity, as in the merging of the reduction
 NEAR_AXIS = 0.1  # |sin| of the angle between a reflection and the rotation axis below which it is left out
 INSIDE = 0.75  # of the half window of a zone
+LIMIT_ANGSTROM = 0.2  # from the published structure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,13 +57,15 @@ CASES = (
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Outcome:
-    """The solution, its comparison with the published heavy atoms, CPU seconds, number of unique reflections."""
+    """The solution, its comparison with the published heavy atoms, CPU seconds, number of unique reflections
+    and their share of those that the sphere holds."""
 
     case: Measured
     solution: Solution
     comparison: Comparison | None
     cpu_s: float
     reflections: int
+    completeness: float
 
 
 def data_folder() -> Path:
@@ -159,7 +163,10 @@ def solve_measured(case: Measured, *, folder: Path, seed: int = 1) -> Outcome:
     if solution.crystal is not None:
         found = replace(solution.crystal, cell=reference.cell)
         comparison = compare_structures(reference, found)
-    return Outcome(case=case, solution=solution, comparison=comparison, cpu_s=seconds, reflections=len(merged.hkl))
+    sphere = miller_indices(reciprocal=reciprocal_matrix(reference.cell), g_max_per_angstrom=1.0 / case.d_min_angstrom)
+    possible = len(np.unique(asymmetric_hkl(sphere[1:], case.laue), axis=0))
+    return Outcome(case=case, solution=solution, comparison=comparison, cpu_s=seconds, reflections=len(merged.hkl),
+                   completeness=len(merged.hkl) / possible)  # fmt: skip
 
 
 def measured_outcomes(folder: Path) -> Iterator[Outcome]:

@@ -10,7 +10,7 @@ from pipeline.solution.solve import solve_structure
 from pipeline.types import MergedReflections, Solution
 from twin.model.crystal import Crystal
 from validation.compare import compare_structures
-from validation.solution.conditions import CONDITIONS, simulated_data
+from validation.solution.conditions import DataOf
 from validation.solution.materials import Material
 
 RIGHT_ANGSTROM = 0.2
@@ -74,17 +74,33 @@ def solve_material(material: Material, merged: MergedReflections, *, seed: int) 
     return solution, time.process_time() - start
 
 
-def run_trials(
-    materials: Mapping[str, Material],
-    *,
-    seeds: Iterable[int],
-    conditions: Mapping[str, Mapping[str, float]] = CONDITIONS,
-) -> Iterator[Trial]:
-    """Every material under every condition, once for each seed (of the data and of the solver)."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """One material under one condition with one seed (of the data and of the solver)."""
+
+    name: str
+    material: Material
+    condition: str
+    seed: int
+    data: DataOf
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        return (self.name, self.condition, self.seed)
+
+    def run(self) -> Trial:
+        """Data, solution, judgement."""
+        merged = self.data(self.material.crystal, self.seed)
+        solution, seconds = solve_material(self.material, merged, seed=self.seed)
+        return judged(self.material, solution, name=self.name, condition=self.condition, seed=self.seed, cpu_s=seconds)
+
+
+def tasks(
+    materials: Mapping[str, Material], conditions: Mapping[str, DataOf], *, seeds: Iterable[int]
+) -> Iterator[Task]:
+    """Every material under every condition, once for each seed."""
     chosen = tuple(seeds)
     for name, material in materials.items():
-        for condition, settings in conditions.items():
+        for condition, data in conditions.items():
             for seed in chosen:
-                merged = simulated_data(material.crystal, seed=seed, **settings)
-                solution, seconds = solve_material(material, merged, seed=seed)
-                yield judged(material, solution, name=name, condition=condition, seed=seed, cpu_s=seconds)
+                yield Task(name=name, material=material, condition=condition, seed=seed, data=data)

@@ -1,0 +1,70 @@
+"""Trials that have been made are kept, line by line, so that a study that was cut off goes on where it stopped."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from validation.solution.trial import Task, Trial
+
+_ROOT = Path(__file__).resolve().parents[2]
+_SOURCES = (
+    "pipeline/solution/*.py", "validation/compare/*.py", "validation/solution/conditions.py",
+    "validation/solution/materials.py", "validation/solution/trial.py", "twin/physics/structure_factors.py",
+    "twin/physics/symmetry.py", "twin/physics/two_beam.py",
+)  # fmt: skip
+_APART = ("laue.py", "output.py")  # what happens before and after: trials have their data, and judge the model alone
+
+
+@cache
+def code_digest() -> str:
+    """Digest of the code that trials depend on: lines of another state are not used again."""
+    digest = hashlib.sha256()
+    for pattern in _SOURCES:
+        for path in sorted(p for p in _ROOT.glob(pattern) if p.name not in _APART):
+            digest.update(path.relative_to(_ROOT).as_posix().encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+class Journal:
+    """A file of trials, one JSON object a line, written as they end."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._kept: dict[tuple[str, str, int], Trial] = {}
+        if path.is_file():
+            for line in path.read_text(encoding="utf-8").splitlines():
+                record = _parsed(line)
+                if record is not None and record.pop("code", "") == code_digest():
+                    trial = _trial(record)
+                    self._kept[(trial.material, trial.condition, trial.seed)] = trial
+
+    def completed(self, tasks: Iterable[Task]) -> Iterator[Trial]:
+        """Every task's trial: the kept one, or a new one that is written at once."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        for task in tasks:
+            trial = self._kept.get(task.key)
+            if trial is None:
+                trial = task.run()
+                with self._path.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps({"code": code_digest(), **asdict(trial)}) + "\n")
+            yield trial
+
+
+def _parsed(line: str) -> dict[str, Any] | None:
+    """The object of a line; None for one that was cut off."""
+    try:
+        found = json.loads(line)
+    except json.JSONDecodeError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _trial(record: dict[str, Any]) -> Trial:
+    evidence = tuple((str(name), float(value)) for name, value in record.pop("evidence", ()))
+    return Trial(**record, evidence=evidence)
