@@ -62,6 +62,7 @@ class ParticleTable(Strict):
     mounting: Literal["random", "lying", "fixed"] = "random"
     mounting_euler_deg: Annotated[tuple[Angle, Angle, Angle], Field(strict=False)] = (0.0, 0.0, 0.0)  # z, x, z
     mosaicity_deg: float = Field(default=0.0, ge=0, le=5)
+    bending_deg_per_nm: float = Field(default=0.0, ge=-1, le=1)
 
     @field_validator("size_nm")
     @classmethod
@@ -283,6 +284,11 @@ class Scenario(Strict):
         if max(abs(plan.start_deg), abs(plan.stop_deg)) > limit:
             raise ValueError(
                 f"acquisition.start_deg and acquisition.stop_deg must lie within ±{limit:g}° (instrument.max_tilt_deg)"
+            )
+        if self.engine.kind == "multislice" and self.particle.bending_deg_per_nm != 0.0:
+            raise ValueError(
+                'particle.bending_deg_per_nm needs engine.kind "bloch" or "kinematical": '
+                "multislice has straight lattices"
             )
         pixels = plan.frame_count * self.instrument.detector.fast_px * self.instrument.detector.slow_px
         if pixels > MAX_PIXELS:

@@ -152,7 +152,11 @@ def _particle(scenario: Scenario, crystal: Crystal) -> Particle:
             axis_uvw=table.axis_uvw,
         )
         return polyhedron(
-            half_spaces=half_spaces, axis_uvw=table.axis_uvw, mounting=mounting, mosaicity_deg=table.mosaicity_deg
+            half_spaces=half_spaces,
+            axis_uvw=table.axis_uvw,
+            mounting=mounting,
+            mosaicity_deg=table.mosaicity_deg,
+            bending_deg_per_nm=table.bending_deg_per_nm,
         )
     return Particle(
         shape=table.shape,
@@ -160,6 +164,7 @@ def _particle(scenario: Scenario, crystal: Crystal) -> Particle:
         axis_uvw=table.axis_uvw,
         mounting=mounting,
         mosaicity_deg=table.mosaicity_deg,
+        bending_deg_per_nm=table.bending_deg_per_nm,
     )
 
 

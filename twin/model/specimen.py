@@ -16,6 +16,8 @@ class Particle:
     ``size_nm``: sphere (d, d, d); ellipsoid: three full axes; rod: (diameter, diameter, length), length along
     ``axis_uvw``; box: three edges; polyhedron: edges of the box, centred like the particle, that holds it.
     ``axis_uvw`` is the crystal direction of the third size. ``half_spaces``: of a polyhedron, its faces.
+    ``mosaicity_deg``: standard deviation of the orientations of its domains about each axis. ``bending_deg_per_nm``:
+    how far the lattice turns about the particle's first axis for each nm along its third one.
     """
 
     shape: Literal["sphere", "ellipsoid", "rod", "box", "polyhedron"]
@@ -23,6 +25,7 @@ class Particle:
     axis_uvw: tuple[float, float, float] = (0.0, 0.0, 1.0)
     mounting: Matrix3 = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))  # U at tilt 0: g_lab = U B h
     mosaicity_deg: float = 0.0
+    bending_deg_per_nm: float = 0.0
     half_spaces: tuple[HalfSpace, ...] = ()
 
 

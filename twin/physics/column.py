@@ -54,7 +54,7 @@ def thickness_basis(*, thickness_angstrom: ArrayLike, weight: ArrayLike, nodes: 
     t = np.asarray(thickness_angstrom, dtype=np.float64).ravel()
     w = np.asarray(weight, dtype=np.float64).ravel()
     scale = float(t.max())
-    x, w = _binned(t / scale, w)
+    x, w = binned(t / scale, w)
     diagonal, off_diagonal = _recurrence(x, w, nodes)
     count = diagonal.size
     jacobi = np.diag(diagonal) + np.diag(off_diagonal[1:], 1) + np.diag(off_diagonal[1:], -1)
@@ -156,7 +156,7 @@ def _disc_transform(n: int, pixel_angstrom: float, radius: float) -> Floats:
     return np.asarray(out, dtype=np.float32)
 
 
-def _binned(x: Floats, w: Floats) -> tuple[Floats, Floats]:
+def binned(x: Floats, w: Floats) -> tuple[Floats, Floats]:
     """Samples in [0, 1] gathered in narrow bins at their mean; exact in weight and mean, 1e-7 in the spread."""
     if x.size <= 4 * _BINS:
         return x, w

@@ -52,7 +52,8 @@ def series_cut_off(*, truth: Truth, pose: Pose, engine: Engine) -> CutOff:
     if engine.kind != "bloch":
         return CutOff(s_max_per_angstrom=START_S_MAX_PER_ANGSTROM, r1=math.nan)
     sweep = round(math.degrees(float(np.linalg.norm(middle_rotation(pose)[1]))), 3)
-    return _adaptive(truth.crystal, truth.particle, truth.microscope.beam, pose.precession_deg, sweep, engine)
+    straight = replace(truth.particle, bending_deg_per_nm=0.0)
+    return _adaptive(truth.crystal, straight, truth.microscope.beam, pose.precession_deg, sweep, engine)
 
 
 @lru_cache(maxsize=16)

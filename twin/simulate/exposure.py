@@ -11,6 +11,7 @@ from twin.model.crystal import Cell
 from twin.model.instrument import Beam
 from twin.model.specimen import Particle, Pose
 from twin.physics.lattice import Floats
+from twin.simulate.bending import Strips, bend
 from twin.simulate.engine import START_S_MAX_PER_ANGSTROM, Engine, Sampling, middle_rotation, sample_exposure
 from twin.simulate.illumination import Footprint, footprint
 from twin.specimen.shapes import body_axes, maximum_thickness_angstrom
@@ -20,12 +21,16 @@ _MAX_NODES = 48
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Exposure:
-    """R·U at the middle (3, 3), the particle's axes in the laboratory (3, 3), its footprint, the steps."""
+    """R·U at the middle (3, 3), the particle's axes in the laboratory (3, 3), its footprint, the steps.
+
+    strips: of a bent particle, whose steps then come once for each strip.
+    """
 
     orientation: Floats
     axes_lab: Floats
     shadow: Footprint
     sampling: Sampling
+    strips: Strips | None
 
 
 def exposure_of(*, particle: Particle, cell: Cell, beam: Beam, pose: Pose, engine: Engine) -> Exposure:
@@ -39,7 +44,19 @@ def exposure_of(*, particle: Particle, cell: Cell, beam: Beam, pose: Pose, engin
     shadow = footprint(
         particle=particle, axes_lab=axes, beam=beam, shift_nm=pose.shift_nm, nodes=_nodes(engine, deepest)
     )
-    return Exposure(orientation=orientation, axes_lab=axes, shadow=shadow, sampling=sampling)
+    strips = None
+    if shadow.basis is not None:
+        sampling, strips = bend(
+            particle=particle,
+            axes_lab=axes,
+            sampling=sampling,
+            basis=shadow.basis,
+            thickness_angstrom=shadow.thickness_angstrom,
+            weight=shadow.weight,
+            position_angstrom=shadow.middle_angstrom,
+            g_max_per_angstrom=engine.g_max_per_angstrom,
+        )
+    return Exposure(orientation=orientation, axes_lab=axes, shadow=shadow, sampling=sampling, strips=strips)
 
 
 def _nodes(engine: Engine, thickness_angstrom: float) -> int:

@@ -152,6 +152,7 @@ def _scatter(truth: Truth, pose: Pose, engine: Engine, exposure: Exposure) -> _S
         sampling=sampling,
         engine=engine,
         basis=basis,
+        strips=exposure.strips,
     )
     fraction = waves.intensity @ sampling.weight
     hit = float(basis.weight.sum())

@@ -27,12 +27,16 @@ class Footprint:
     """Thickness distribution of a particle under the beam.
 
     basis: None when no electrons hit the particle. slope (2,): d(middle height)/d(x, y) of the columns, the lean of
-    the shape transform. maximum_angstrom: thickest column.
+    the shape transform. maximum_angstrom: thickest column. Columns (n,) that are hit: thickness_angstrom, weight
+    (electrons for each of the beam's) and middle_angstrom (n, 3), in the laboratory from the particle's centre.
     """
 
     basis: ThicknessBasis | None
     slope: Floats
     maximum_angstrom: float
+    thickness_angstrom: Floats
+    weight: Floats
+    middle_angstrom: Floats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -73,13 +77,23 @@ def footprint(
     weight = beam_intensity(beam=beam, radius_angstrom=radius) * (4.0 * half_x * half_y / _GRID**2)
     hit = (t > 1e-6 * t.max()) & (weight > 0.0)
     if float(weight[hit].sum()) < 1e-12:
-        return Footprint(basis=None, slope=np.zeros(2), maximum_angstrom=float(t.max()))
+        return Footprint(
+            basis=None, slope=np.zeros(2), maximum_angstrom=float(t.max()), thickness_angstrom=np.zeros(0),
+            weight=np.zeros(0), middle_angstrom=np.zeros((0, 3)),
+        )  # fmt: skip
     basis = thickness_basis(thickness_angstrom=t[hit], weight=weight[hit], nodes=nodes)
     strength = (weight * t**2)[hit]
     design = np.stack([np.broadcast_to(x, t.shape)[hit], np.broadcast_to(y, t.shape)[hit]])
     normal = (design * strength) @ design.T
     slope = np.linalg.solve(normal, (design * strength) @ cut.middle_angstrom[hit])
-    return Footprint(basis=basis, slope=slope, maximum_angstrom=float(t.max()))
+    return Footprint(
+        basis=basis,
+        slope=slope,
+        maximum_angstrom=float(t.max()),
+        thickness_angstrom=t[hit],
+        weight=weight[hit],
+        middle_angstrom=np.stack([*design, cut.middle_angstrom[hit]], axis=1),
+    )
 
 
 def particle_spots(

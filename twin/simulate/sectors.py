@@ -15,6 +15,7 @@ from twin.physics.kinematical import kinematical_amplitudes
 from twin.physics.lattice import Floats, Ints
 from twin.physics.potential import PotentialTable, potential_matrix
 from twin.physics.propagation import is_single, propagate
+from twin.simulate.bending import Strips, strip_intensity, strip_rocking_curve
 
 _SIZES = (2, 4, 8, 12, 16, 24, 32, 64)
 _SPREAD = 0.9
@@ -25,9 +26,9 @@ _FIXED_COLUMNS = 25.0  # work of a sector that does not depend on its directions
 class Frame:
     """What there is to solve: beams (N), the direct one first, at directions (S).
 
-    table: with absorption where it is asked for; hermitian: without. length (N,): |g|. cosine (N, S): g_n/K_n. Beams
-    with |s| ≤ s_max are near, those with |s| ≤ far act as a perturbation; those with |s| ≤ tail somewhere have an
-    intensity of their own.
+    table: with absorption where it is asked for; hermitian: without. length (N,): |g|. cosine (N, S): g_n/K_n. strips:
+    of a bent particle. Beams with |s| ≤ s_max are near, those with |s| ≤ far act as a perturbation; those with
+    |s| ≤ tail somewhere have an intensity of their own.
     """
 
     table: PotentialTable
@@ -38,6 +39,7 @@ class Frame:
     cosine: Floats
     wavenumber_per_angstrom: float
     basis: ThicknessBasis
+    strips: Strips | None
     s_max_per_angstrom: float
     tail_per_angstrom: float
     far_per_angstrom: float
@@ -91,9 +93,19 @@ def single_scattering(frame: Frame) -> Solved:
         thickness_angstrom=frame.basis.thickness_angstrom,
     )
     amplitudes[:, beyond[near]] = 0.0
-    curve = mean_rocking_curve(basis=frame.basis, excitation_error=s)
+    if frame.strips is None:
+        curve = mean_rocking_curve(basis=frame.basis, excitation_error=s)
+    else:
+        curve = strip_rocking_curve(strips=frame.strips, basis=frame.basis, excitation_error=s)
     tail = np.where(beyond, (np.pi * np.abs(potential[:, None]) / k) ** 2 * curve, 0.0)
     return Solved(near=near, amplitudes=amplitudes, tail=tail)
+
+
+def integrated(frame: Frame, amplitudes: NDArray[Any], steps: slice) -> Floats:
+    """Intensity (N, s) over the particle of amplitudes (J, N, s) at the nodes, of some steps of the exposure."""
+    if frame.strips is None:
+        return integrated_intensity(basis=frame.basis, amplitudes=amplitudes)
+    return strip_intensity(strips=frame.strips, amplitudes=amplitudes, steps=steps)
 
 
 def sectors(excitation_error: Floats, g_per_angstrom: Floats, s_max_per_angstrom: float) -> list[slice]:
@@ -159,4 +171,4 @@ def _tail(frame: Frame, shown: Ints, near_far: NDArray[Any], columns: slice, psi
         thickness_angstrom=frame.basis.thickness_angstrom,
         mean_potential=complex(frame.table.values[frame.table.limits]),
     )
-    return integrated_intensity(basis=frame.basis, amplitudes=waves)
+    return integrated(frame, waves, columns)

@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 
 from twin.model.crystal import Crystal
 from twin.physics.beams import select_beams
-from twin.physics.column import ThicknessBasis, integrated_intensity
+from twin.physics.column import ThicknessBasis
 from twin.physics.electrons import wavenumber_per_angstrom
 from twin.physics.ewald import excitation_errors
 from twin.physics.lattice import Floats, Ints, reciprocal_matrix
 from twin.physics.potential import PotentialTable, candidates, potential_table
+from twin.simulate.bending import Strips
 from twin.simulate.engine import START_S_MAX_PER_ANGSTROM, Engine, Sampling
-from twin.simulate.sectors import Frame, many_beam, single_scattering
+from twin.simulate.sectors import Frame, integrated, many_beam, single_scattering
 
 _TAIL_THICKNESSES = 10.0
 _LARGEST_TAIL_PER_ANGSTROM = 0.15
@@ -62,16 +63,18 @@ def exposure_waves(
     sampling: Sampling,
     engine: Engine,
     basis: ThicknessBasis,
+    strips: Strips | None = None,
 ) -> Waves:
-    """Waves of an exposure. orientation (3, 3): R · U at mid-exposure."""
-    frame, g_lab = _frame(crystal, energy_kev, orientation @ reciprocal_matrix(crystal.cell), sampling, engine, basis)
+    """Waves of an exposure. orientation (3, 3): R · U at mid-exposure; strips: of a bent particle."""
+    lab = orientation @ reciprocal_matrix(crystal.cell)
+    frame, g_lab = _frame(crystal, energy_kev, lab, sampling, engine, basis, strips)
     solved = many_beam(frame) if engine.kind == "bloch" else single_scattering(frame)
     shown = np.abs(frame.excitation_error).min(axis=1) <= frame.tail_per_angstrom
     place = np.cumsum(shown) - 1
     intensity = solved.tail[shown]
     tail = intensity @ sampling.weight
     coupled = place[solved.near]
-    intensity[coupled] += integrated_intensity(basis=basis, amplitudes=solved.amplitudes)
+    intensity[coupled] += integrated(frame, solved.amplitudes, slice(None))
     return Waves(
         hkl=frame.hkl[shown],
         g_lab=g_lab[shown],
@@ -84,7 +87,13 @@ def exposure_waves(
 
 
 def _frame(
-    crystal: Crystal, energy_kev: float, lab: Floats, sampling: Sampling, engine: Engine, basis: ThicknessBasis
+    crystal: Crystal,
+    energy_kev: float,
+    lab: Floats,
+    sampling: Sampling,
+    engine: Engine,
+    basis: ThicknessBasis,
+    strips: Strips | None,
 ) -> tuple[Frame, Floats]:
     """(what there is to solve, g of its beams (N, 3))."""
     k = wavenumber_per_angstrom(energy_kev=energy_kev)
@@ -113,6 +122,7 @@ def _frame(
         cosine=g_lab @ sampling.directions.T / k,
         wavenumber_per_angstrom=k,
         basis=basis,
+        strips=strips,
         s_max_per_angstrom=s_max,
         tail_per_angstrom=tail,
         far_per_angstrom=far,

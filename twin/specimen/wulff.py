@@ -52,6 +52,7 @@ def polyhedron(
     axis_uvw: tuple[float, float, float] = (0.0, 0.0, 1.0),
     mounting: Matrix3 = UNTURNED,
     mosaicity_deg: float = 0.0,
+    bending_deg_per_nm: float = 0.0,
 ) -> Particle:
     """The particle with these faces; ``size_nm`` is the centred box that holds it."""
     extent = 0.2 * np.abs(polyhedron_vertices_angstrom(half_spaces)).max(axis=0)
@@ -61,6 +62,7 @@ def polyhedron(
         axis_uvw=axis_uvw,
         mounting=mounting,
         mosaicity_deg=mosaicity_deg,
+        bending_deg_per_nm=bending_deg_per_nm,
         half_spaces=half_spaces,
     )
 
