@@ -13,30 +13,31 @@ from pipeline.types import MergedReflections, Refinement, Reflections
 from twin.model.crystal import Cell
 from twin.physics.lattice import Floats, Ints, miller_indices, reciprocal_matrix
 from twin.physics.symmetry import operations
+from validation.plots.frame_axis import FrameAxis
 from validation.plots.style import ACCENT, DYNAMICAL, INK, MUTED, TREATMENT_COLOUR, TREATMENT_NAME, draw
 from validation.score import OrientationScore
 
 Axs = NDArray[Any]
 
 
-def orientation_errors(*, score: OrientationScore, alpha_deg: Floats) -> Figure:
+def orientation_errors(*, score: OrientationScore, along: FrameAxis) -> Figure:
     """Misorientation of every frame against the truth, after one common rotation, with the absolute one behind."""
 
     def paint(axes: Axs) -> None:
         ax: Axes = axes[0, 0]
-        alpha = alpha_deg[: len(score.error_deg)]
-        ax.plot(alpha, score.absolute_deg, "o", color=MUTED, mfc="white", ms=4, label="absolute")
-        ax.vlines(alpha, 0, score.error_deg, color=DYNAMICAL, lw=1.2)
-        ax.plot(alpha, score.error_deg, "o", color=DYNAMICAL, ms=4, label="after one common rotation")
+        x, size = along.values[: len(score.error_deg)], 4.0 if len(score.error_deg) < 200 else 2.0
+        ax.plot(x, score.absolute_deg, "o", color=MUTED, mfc="white", ms=size, label="absolute")
+        ax.vlines(x, 0, score.error_deg, color=DYNAMICAL, lw=0.3 * size)
+        ax.plot(x, score.error_deg, "o", color=DYNAMICAL, ms=size, label="after one common rotation")
         ax.axhline(score.rms_error_deg, color=INK, lw=0.9, ls="--", label=f"rms {score.rms_error_deg:.3f}°")
         top = 1.25 * max(float(np.nanmax(score.absolute_deg)), float(np.nanmax(score.error_deg)), 1e-6)
-        ax.set(xlabel="stage angle α (°)", ylabel="misorientation (°)", ylim=(0, top))
+        ax.set(xlabel=along.label, ylabel="misorientation (°)", ylim=(0, top))
         ax.legend(loc="upper center", ncols=3, columnspacing=1.2, handletextpad=0.4)
 
     return draw(paint, width=6.0, height=3.0)
 
 
-def frame_scales(*, reflections: Reflections | None, refinements: tuple[Refinement, ...], alpha_deg: Floats) -> Figure:
+def frame_scales(*, reflections: Reflections | None, refinements: tuple[Refinement, ...], along: FrameAxis) -> Figure:
     """Scale of every frame (each list divided by its median): from the reduction and from frame-wise refinements."""
     curves = [] if reflections is None else [("reduction", INK, reflections.frame_scale)]
     curves += [
@@ -51,11 +52,11 @@ def frame_scales(*, reflections: Reflections | None, refinements: tuple[Refineme
             values = np.asarray(scale, dtype=np.float64)
             good = np.isfinite(values) & (values > 0)
             if good.any():
-                n = min(len(values), len(alpha_deg))
+                n = min(len(values), len(along.values))
                 relative = np.where(good, values, np.nan)[:n] / np.median(values[good])
-                ax.plot(alpha_deg[:n], relative, "o-", ms=3, lw=1, color=colour, label=name)
+                ax.plot(along.values[:n], relative, along.style, ms=3, lw=1, color=colour, label=name)
         ax.axhline(1.0, color=MUTED, lw=0.8)
-        ax.set(xlabel="stage angle α (°)", ylabel="frame scale / median")
+        ax.set(xlabel=along.label, ylabel="frame scale / median")
         ax.set_ylim(0, None)
         ax.margins(y=0.2)
         ax.legend(loc="lower left", ncols=3)

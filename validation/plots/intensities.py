@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from pipeline.types import Refinement
 from twin.physics.lattice import Floats, Ints, reciprocal_matrix
+from validation.plots.frame_axis import FrameAxis
 from validation.plots.style import DYNAMICAL, INK, MUTED, TREATMENT_COLOUR, TREATMENT_NAME, TRUTH, draw
 from validation.score import IntensityScore
 
@@ -51,9 +52,9 @@ def _root(values: Floats) -> Floats:
     return np.sqrt(np.clip(values, 0.0, None))
 
 
-def residuals(refinements: tuple[Refinement, ...], alpha_deg: Floats | None) -> Figure:
+def residuals(refinements: tuple[Refinement, ...], along: FrameAxis | None) -> Figure:
     """R on observed reflections by resolution, and by frame for the treatments that keep the frames apart."""
-    by_frame = [r for r in refinements if np.any(r.frame >= 0)] if alpha_deg is not None else []
+    by_frame = [r for r in refinements if np.any(r.frame >= 0)] if along is not None else []
 
     def paint(axes: Axs) -> None:
         for r in refinements:
@@ -64,16 +65,18 @@ def residuals(refinements: tuple[Refinement, ...], alpha_deg: Floats | None) -> 
         axes[0, 0].set(xlabel="|g| = 1/d (Å⁻¹)", ylabel="R(obs) (%)", ylim=(0, None), title="By resolution")
         axes[0, 0].legend(loc="best")
         for r in by_frame:
-            assert alpha_deg is not None
-            _residual_curve(axes[0, 1], r, r.frame, alpha_deg)
-        if by_frame:
-            axes[0, 1].set(xlabel="stage angle α (°)", ylim=(0, None), title="By frame")
+            assert along is not None
+            _residual_curve(axes[0, 1], r, r.frame, along.values, style=along.style)
+        if by_frame and along is not None:
+            axes[0, 1].set(xlabel=along.label, ylim=(0, None), title="By frame")
 
     columns = 2 if by_frame else 1
     return draw(paint, width=5.6 * columns, height=3.3, columns=columns, sharey=True)
 
 
-def _residual_curve(ax: Axes, refinement: Refinement, group: Ints, position: Floats) -> None:
+def _residual_curve(
+    ax: Axes, refinement: Refinement, group: Ints, position: Floats, *, style: str = "o-"
+) -> None:
     """Σ||F_o|−|F_c||/Σ|F_o| of the observed reflections of each group (%), where there are at least five."""
     own = refinement.observed & (group >= 0) & (group < len(position))
     f_obs, f_calc, which = refinement.f_obs[own], refinement.f_calc[own], group[own]
@@ -81,8 +84,8 @@ def _residual_curve(ax: Axes, refinement: Refinement, group: Ints, position: Flo
     total = np.bincount(which, weights=f_obs, minlength=len(position))
     enough = (np.bincount(which, minlength=len(position)) >= 5) & (total > 0)
     r_percent = 100 * np.divide(difference, total, where=enough, out=np.full(len(position), np.nan))
-    ax.plot(position[enough], r_percent[enough], "o-", ms=3.5, lw=1.2, color=TREATMENT_COLOUR.get(refinement.kind, INK),
-            label=TREATMENT_NAME.get(refinement.kind, refinement.kind))  # fmt: skip
+    colour, name = TREATMENT_COLOUR.get(refinement.kind, INK), TREATMENT_NAME.get(refinement.kind, refinement.kind)
+    ax.plot(position[enough], r_percent[enough], style, ms=3.5, lw=1.2, color=colour, label=name)
 
 
 def against_truth(*, integrated: IntensityScore | None, averaged: IntensityScore | None) -> Figure:

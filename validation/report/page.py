@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from twin.files.atomic import write_text
 from validation.density import observed_density
 from validation.plots import geometry, intensities, structure
+from validation.plots.frame_axis import frame_axis
 from validation.plots.style import TREATMENT_NAME, svg
 from validation.report import tables
 from validation.report.frames import frame_set
@@ -153,15 +154,14 @@ def _radar(run: RunView, scores: Scores) -> Figure | None:
 def _orientation(run: RunView, scores: Scores) -> Figure | None:
     if scores.orientation is None or run.dataset is None:
         return None
-    return geometry.orientation_errors(score=scores.orientation, alpha_deg=run.dataset.alpha_mid_deg)
+    return geometry.orientation_errors(score=scores.orientation, along=frame_axis(run.dataset))
 
 
 def _scales(run: RunView) -> Figure | None:
     if run.dataset is None or (run.reflections is None and not any(r.frame_scale is not None for r in run.refinements)):
         return None
-    return geometry.frame_scales(
-        reflections=run.reflections, refinements=run.refinements, alpha_deg=run.dataset.alpha_mid_deg
-    )
+    along = frame_axis(run.dataset)
+    return geometry.frame_scales(reflections=run.reflections, refinements=run.refinements, along=along)
 
 
 def _sections(run: RunView) -> Figure | None:
@@ -179,7 +179,7 @@ def _rocking(run: RunView) -> Figure | None:
 def _residuals(run: RunView) -> Figure | None:
     if not run.refinements:
         return None
-    return intensities.residuals(run.refinements, run.dataset.alpha_mid_deg if run.dataset else None)
+    return intensities.residuals(run.refinements, frame_axis(run.dataset) if run.dataset else None)
 
 
 def _truth(scores: Scores) -> Figure | None:
