@@ -51,7 +51,7 @@ def completed(nominal: Nominal, given: Given) -> Nominal:
 def reduce_frames(
     path: Path, *, nominal: Nominal, given: Given, out: Path, show: Callable[[str], None], warn: Callable[[str], None]
 ) -> str:
-    """Read, reduce, write: peaks, orientation, reflections, merged, .cif_pets, SHELX .hkl, MTZ and a log.
+    """Read, reduce, write: peaks, orientation, reflections, merged, .cif_pets, SHELX .hkl, MTZ, a page and a log.
 
     Returns the sentence with which the reduction gave up; empty when it did not.
     """
@@ -61,6 +61,7 @@ def reduce_frames(
     from pipeline.io.shelx import shelx_text
     from pipeline.reduction.errors import ReductionError
     from pipeline.reduction.reduce import reduce_series
+    from validation.report.reduction import write_reduction_page
 
     dataset = read_series(path, nominal=completed(nominal, given), warn=warn)
     energy = energy_kev_of(wavelength_angstrom(energy_kev=dataset.microscope.beam.energy_kev))
@@ -86,6 +87,7 @@ def reduce_frames(
     write_text(out / "kinematical.hkl", shelx_text(hkl=merged.hkl, intensity=merged.intensity, sigma=merged.sigma))
     write_mtz(out / "merged.mtz", orientation=lattice, merged=merged)
     write_text(out / "reduce.log", "\n".join(reduced.log) + "\n")
+    write_reduction_page(out / "reduction.html", reduced, name=dataset.name)
     for sentence in reduced.log:
         show(sentence)
     cell = lattice.cell

@@ -56,6 +56,12 @@ def from_pixels(geometry: Geometry, pixels: Floats, frame: Ints | int) -> Floats
     return on_ewald_sphere(g_xy=g_xy, energy_kev=geometry.microscope.beam.energy_kev)
 
 
+def with_plain_optics(geometry: Geometry) -> Geometry:
+    """Without ellipse and other distortions; the camera length stays."""
+    projection = replace(geometry.microscope.projection, ellipse_percent=0.0)
+    return replace(geometry, distortion=Distortion(), microscope=replace(geometry.microscope, projection=projection))
+
+
 def predicted_px(*, geometry: Geometry, hkl: Ints, frame: Ints) -> tuple[Floats, Floats]:
     """Positions (n, 2) in px and g in the laboratory (n, 3)."""
     g = np.einsum("nij,nj->ni", geometry.rotation[frame], hkl @ geometry.ub.T)

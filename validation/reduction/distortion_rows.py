@@ -5,13 +5,11 @@ Goals: ratios to 0.1 % and angles to 0.03Â° after correction, the figures of BrÃ
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from pipeline.reduction.assemble import ReducedSeries
-from pipeline.reduction.distortion import Distortion
 from pipeline.reduction.errors import ReductionError
+from pipeline.reduction.geometry import with_plain_optics
 from pipeline.reduction.lattice import spot_sigma_px
 from pipeline.reduction.reduce import reduce_series
 from pipeline.reduction.refine_geometry import GeometryFit, refine_geometry
@@ -27,10 +25,7 @@ PARABOLIC_AZIMUTH_DEG = 40.0  # of the injected one
 def free_fit(known: Known, reduced: ReducedSeries, *, corrected: bool) -> GeometryFit:
     """The indexed spots refined once more without any constraint on the cell, with or without distortions."""
     p, found = reduced.peaks, np.any(reduced.peak_hkl != 0, axis=1)
-    geometry = reduced.fit.geometry
-    if not corrected:
-        flat = replace(geometry.microscope.projection, ellipse_percent=0.0)
-        geometry = replace(geometry, distortion=Distortion(), microscope=replace(geometry.microscope, projection=flat))
+    geometry = reduced.fit.geometry if corrected else with_plain_optics(reduced.fit.geometry)
     return refine_geometry(
         geometry=geometry,
         hkl=reduced.peak_hkl[found],
