@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.io.cif_pets import PetsFile, read_cif_pets, to_laboratory
+from pipeline.refinement.settings import DynamicalSettings
 from pipeline.types import Orientation, Reflections
 from twin.files.errors import InputError
-from twin.model.crystal import Cell
+from twin.model.crystal import Cell, Crystal
 from twin.model.instrument import Beam, Detector, Microscope, Projection
 from twin.model.plan import Mode
 from twin.physics.electrons import energy_kev_of_wavelength
@@ -60,6 +61,34 @@ def read_series(
     if cell is None and hall is not None:
         cell, _ = cell_of_group(pets.cell, hall)
     return series_of(pets, source=str(path), cell=cell, centre=centre)
+
+
+def default_settings(series: MeasuredSeries, crystal: Crystal) -> DynamicalSettings:
+    """Settings for measured data: beams a little beyond the data, a wedge, mosaicity refined.
+
+    Every tenth frame is held out. Tensors are refined when the model brings them.
+    """
+    g = np.linalg.norm(series.reflections.hkl @ series.orientation.ub.T, axis=1)
+    reach = float(np.quantile(g, 0.999))
+    rotation = series.mode == "continuous"
+    return DynamicalSettings(
+        mode=series.mode,
+        g_max_per_angstrom=round(min(max(1.1 * reach, 1.0), 2.4), 2),
+        reflection_g_max_per_angstrom=round(reach, 3),
+        s_g_max_per_angstrom=0.01,
+        r_s_g_max=0.66,
+        d_s_g_min_per_angstrom=0.0015,
+        steps=60 if rotation else 64,
+        thickness_model="wedge",
+        thickness_scan_nm=(5.0, 200.0),
+        beams_per_step=True,
+        mosaicity_deg=0.05 if rotation else 0.0,
+        mosaic_blocks=3,
+        refine_mosaicity=rotation,
+        orientation_sd_deg=0.2,
+        anisotropic=any(site.u_aniso_angstrom2 is not None for site in crystal.sites),
+        hold_out_every=10,
+    )
 
 
 def series_of(pets: PetsFile, *, source: str, cell: Cell | None = None, centre: bool = True) -> MeasuredSeries:

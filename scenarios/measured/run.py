@@ -21,10 +21,10 @@ from pipeline.refinement.convergence import check_cut_offs
 from pipeline.refinement.dynamical import refine_dynamical
 from pipeline.refinement.hand import HandVerdict, compare_hands
 from pipeline.refinement.kinematical import refine_kinematical
-from pipeline.refinement.measured import MeasuredSeries, cell_of_group, read_series
+from pipeline.refinement.measured import MeasuredSeries, cell_of_group, default_settings, read_series
 from pipeline.refinement.settings import DynamicalSettings
 from pipeline.types import Refinement
-from scenarios.measured.options import Treatment, default_settings, override
+from scenarios.measured.options import Treatment, override
 from scenarios.measured.output import Findings, write_refinement, write_report, write_summary
 from twin.files.cif import read_crystal
 from twin.files.errors import InputError
