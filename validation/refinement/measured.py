@@ -148,8 +148,8 @@ def _rows(case: Case, folder: Path, every: int) -> list[Row]:
     cpu_s = process_time() - started
     goal, met = ("", None) if case.goal is None or every > 1 else at_most(found.r_obs_percent, case.goal)
     note = (
-        f"T {found.thickness_nm or 0:.1f} nm, mosaicity {found.mosaicity_deg or 0:.3f}°, {found.parameters} parameters, "
-        f"{found.reflections_obs} observed, {cpu_s:.0f} CPU s; {found.verdict}"
+        f"T {found.thickness_nm or 0:.1f} nm, mosaicity {found.mosaicity_deg or 0:.3f}°, {found.parameters} "
+        f"parameters, {found.reflections_obs} observed, {cpu_s:.0f} CPU s; {found.verdict}"
     ) + (f"; every {every}. frame only" if every > 1 else "")
     mean, largest = distances_angstrom(found.crystal, reference)
     if case.mean_goal_angstrom is None or every > 1:
@@ -161,8 +161,9 @@ def _rows(case: Case, folder: Path, every: int) -> list[Row]:
         Row(id=f"{case.id}-robs", quantity=f"{case.title}: R(obs)", value=found.r_obs_percent, unit="%",
             peer=case.peer, peer_value=case.peer_value, goal=goal, met=met, n=found.reflections_all, note=note),
         Row(id=f"{case.id}-free", quantity=f"{case.title}: R(obs) of frames held out",
-            value=found.held_out_r_obs_percent, unit="%", n=held_out, note="frames; free are their scale and two tilts"),
-        Row(id=f"{case.id}-structure", quantity=f"{case.title}: mean distance of the atoms from the published positions",
+            value=found.held_out_r_obs_percent, unit="%", n=held_out,
+            note="frames; free are their scale and two tilts"),
+        Row(id=f"{case.id}-structure", quantity=f"{case.title}: mean distance of the atoms from the published ones",
             value=mean, unit="Å", goal=mean_goal, met=mean_met, n=len(found.crystal.sites),
             note=f"largest {largest:.4f} Å; started from up to {DISPLACED_ANGSTROM} Å along each axis away"),
     ]  # fmt: skip
