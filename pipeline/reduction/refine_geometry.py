@@ -160,10 +160,12 @@ def refine_geometry(
     ellipse_prior: float = 0.01,
     cycles: int = 6,
     free_axis: bool = True,
+    free_ellipse: bool = True,
     sweep: Sweep | None = None,
 ) -> GeometryFit:
     """Gauss–Newton with outlier rejection. ``rotations``: operations (h' = h R) that the metric must obey, None
-    for none. ``sweep``: of the exposures; without it the excitation errors are not used."""
+    for none. ``sweep``: of the exposures; without it the excitation errors are not used. ``free_ellipse``: False keeps
+    the ellipse as it is: along and across the tilt axis a lattice without constraint cannot be told from it."""
     now = replace(geometry, ub=constrain_metric(ub=geometry.ub, rotations=rotations))
     freedom = metric_freedom(rotations)
     spots = Positions(hkl=hkl, frame=frame, observed_px=observed_px, sigma_px=sigma_px)
@@ -199,6 +201,9 @@ def refine_geometry(
             axis_deg=AXIS_PRIOR_DEG if free_axis else 1e-5,
             harmonics=np.full(TERMS, harmonics),
         )
+        if not free_ellipse:
+            prior[0][4 + len(freedom) : 6 + len(freedom)] = 1e16
+            prior[1][4 + len(freedom) : 6 + len(freedom)] = 0.0
         x, own = solve(normal, frame_prior(looseness, offset, *prior))
         own[:, 2:4] = 0.0
         now = stepped(geometry=now, shared=x, centre=own[:, :2], turn=own[:, 2:5], freedom=freedom, rotations=rotations)
