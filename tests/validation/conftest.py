@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from pipeline.types import MergedReflections, Orientation, Peaks, Refinement, Reflections, Solution
-from twin.model.crystal import Cell, Crystal, Site
 from twin.model.dataset import Dataset
 from twin.model.instrument import Beam, Detector, Microscope, Projection
 from twin.model.plan import Plan
@@ -26,20 +25,13 @@ from twin.physics.lattice import (
 from twin.physics.projection import pixels_from_g
 from twin.physics.structure_factors import structure_factors
 from twin.physics.symmetry import asymmetric_hkl, systematically_absent
+from validation import reference
+from validation.reference import with_displacement
 from validation.view import RunView, TruthIntensities
 
 PRECESSION_DEG = 1.2
 G_MAX = 1.4
-BROOKITE = Crystal(
-    name="brookite",
-    cell=Cell(a_angstrom=9.174, b_angstrom=5.449, c_angstrom=5.138),
-    hall="-P 2ac 2ab",
-    sites=(
-        Site(label="Ti1", element="Ti", fract=(0.1289, 0.0972, 0.8628)),
-        Site(label="O1", element="O", fract=(0.0095, 0.1491, 0.1835)),
-        Site(label="O2", element="O", fract=(0.2314, 0.1110, 0.5366)),
-    ),
-)
+BROOKITE = with_displacement(reference.BROOKITE, 0.005)
 
 
 def _matrix(array):

@@ -1,4 +1,4 @@
-"""Agreement of the Bloch engine with other packages, with closed forms and limits, and what its cut-offs cost."""
+"""Agreement of the Bloch engine with other packages, and what its cut-offs cost."""
 
 from __future__ import annotations
 
@@ -8,15 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from twin.model.crystal import Crystal
 from twin.physics.convergence import adaptive_cut_off, r1_between
-from twin.physics.derivatives import intensities_with_derivatives
 from twin.physics.electrons import wavenumber_per_angstrom
 from twin.physics.ewald import excitation_errors
 from twin.physics.lattice import Floats, Ints
 from twin.physics.potential import potential_matrix
 from twin.physics.propagation import propagate
-from twin.physics.two_beam import blackman_integrated, two_beam_intensity
 from validation.engines.peers import Peer, interpreter, reason_to_skip
 from validation.engines.problem import (
     BROOKITE,
@@ -172,112 +169,3 @@ def _replace(problem: Problem, s_max: float, nodes: Floats) -> Problem:
         s_max_per_angstrom=s_max,
         table=problem.table,
     )
-
-
-def limit_rows() -> list[Row]:
-    """Conservation and closed forms, to rounding where they should be."""
-    still = frame(QUARTZ, thickness_angstrom=500.0, azimuths=8)
-    result = solve(still)
-    norm = float(np.abs((np.abs(result.amplitudes) ** 2).sum(axis=1) - 1.0).max())
-    single = solve(still, dtype=np.float32)
-    beams = frame(IN2O3, thickness_angstrom=100.0)
-    exact, timed = (np.abs(solve(beams, tolerance=x).amplitudes[:, 1:]) ** 2 for x in (1e-13, 1e-7))
-    series = relative_rms(timed, exact)
-    rounding = float(np.abs(np.abs(single.amplitudes) ** 2 - np.abs(result.amplitudes) ** 2).max())
-    u, xi = 0.05, K / 0.05
-    t, s = np.linspace(5.0, 3000.0, 40), np.linspace(-0.02, 0.02, 41)
-    psi = propagate(
-        potential=np.array([[0.0, u], [u, 0.0]]),
-        excitation_error=np.stack([0 * s, s]),
-        wavenumber_per_angstrom=K,
-        thickness_angstrom=t,
-    )
-    closed = two_beam_intensity(extinction_angstrom=xi, excitation_error=s[None, :], thickness_angstrom=t[:, None])
-    two = float(np.abs(np.abs(psi[:, 1]) ** 2 - closed).max())
-    wide = np.linspace(-0.6, 0.6, 12001)
-    curve = propagate(
-        potential=np.array([[0.0, u], [u, 0.0]]),
-        excitation_error=np.stack([0 * wide, wide]),
-        wavenumber_per_angstrom=K,
-        thickness_angstrom=[400.0],
-    )
-    integral = float(np.trapezoid(np.abs(curve[0, 1]) ** 2, wide)) + (u / K) ** 2 / 0.6
-    blackman = float(blackman_integrated(extinction_angstrom=xi, thickness_angstrom=400.0))
-    values = (
-        ("unitarity", "|Σ|ψ|² − 1|, quartz 50 nm", norm, 1e-9),
-        ("single-precision", "largest error of an intensity in 32 bit, quartz 50 nm", rounding, 1e-5),
-        ("series", "In2O3 frame with the tolerance of the timings (1e-7), relative rms", series, 1e-6),
-        ("two-beam", "two beams against the closed form", two, 1e-9),
-        ("blackman", "integrated two-beam intensity against Blackman, relative", abs(integral / blackman - 1), 1e-3),
-        ("friedel", "Friedel pairs of In2O3 (centrosymmetric), crystal inverted", _friedel(IN2O3), 1e-9),
-        (
-            "derivatives",
-            "derivatives by structure, orientation, thickness against differences",
-            derivative_error(),
-            1e-6,
-        ),
-    )
-    rows = []
-    for id, quantity, value, goal in values:
-        text, met = at_most(value, goal)
-        rows.append(Row(id=f"limit-{id}", quantity=quantity, value=value, unit="", goal=text, met=met))
-    hand = 100.0 * _friedel(QUARTZ, relative=True)
-    quantity = "Friedel pairs of quartz (not centrosymmetric), Σ|I(g) − I(−g)| / ΣI: the hand shows"
-    rows.append(Row(id="limit-hand", quantity=quantity, value=hand, unit="%", goal="> 1", met=hand > 1.0))
-    return rows
-
-
-def _friedel(crystal: Crystal, *, relative: bool = False) -> float:
-    """Difference between a crystal and its inverse (g → −g with the same beam) at 50 nm."""
-    problem = frame(crystal, thickness_angstrom=500.0, azimuths=1, precession_deg=0.0)
-    inverse = Problem(
-        crystal=crystal,
-        rotation=-problem.rotation,
-        directions=problem.directions,
-        thickness_angstrom=problem.thickness_angstrom,
-        g_max_per_angstrom=problem.g_max_per_angstrom,
-        s_max_per_angstrom=problem.s_max_per_angstrom,
-        table=problem.table,
-    )
-    a, b = solve(problem), solve(inverse)
-    row = {tuple(h): i for i, h in enumerate((-b.hkl).tolist())}
-    order = np.array([row[tuple(h)] for h in a.hkl.tolist()])
-    one, two = np.abs(a.amplitudes[0, 1:, 0]) ** 2, np.abs(b.amplitudes[0, order[1:], 0]) ** 2
-    difference = np.abs(one - two)
-    return float(difference.sum() / one.sum() if relative else difference.max())
-
-
-def derivative_error() -> float:
-    """Largest error of our derivatives, relative to the largest derivative, against central differences in 64 bit."""
-    problem = frame(QUARTZ, thickness_angstrom=300.0, azimuths=8)
-    result = solve(problem)
-    u = potential_matrix(problem.table, result.hkl)
-    s, rng = result.excitation_error, np.random.default_rng(3)
-    noise = rng.normal(size=u.shape) * np.abs(u)
-    du, ds = (noise + noise.T) / 2, rng.normal(size=s.shape) * 0.01
-    ds[0] = 0.0
-
-    def value(x: float, y: float, z: float) -> tuple[Floats, Floats]:
-        return intensities_with_derivatives(
-            potential=u + x * du,
-            potential_derivatives=du[None],
-            excitation_error=s + y * ds,
-            excitation_derivatives=ds[None],
-            wavenumber_per_angstrom=K,
-            thickness_angstrom=np.array([200.0, 300.0]) * (1 + z),
-            thickness_weights=[0.4, 0.6],
-            azimuth_weights=np.full(8, 0.125),
-            rows=np.arange(len(u)),
-            thickness_scale_derivative=True,
-            active=result.active,
-            tolerance=1e-13,
-        )
-
-    exact = value(0.0, 0.0, 0.0)[1]
-    worst, h = 0.0, 3e-4
-    for i, axis in enumerate(np.eye(3)):
-        near = value(*(h * axis))[0] - value(*(-h * axis))[0]
-        far = value(*(2 * h * axis))[0] - value(*(-2 * h * axis))[0]
-        difference = (8 * near - far) / (12 * h)
-        worst = max(worst, float(np.abs(exact[i] - difference).max() / np.abs(exact[i]).max()))
-    return worst

@@ -7,46 +7,18 @@ from pathlib import Path
 
 import numpy as np
 
-from twin.model.crystal import Cell, Crystal, Site
+from twin.model.crystal import Crystal
 from twin.physics.beams import active_beams
 from twin.physics.bloch import BlochResult, bloch_amplitudes
 from twin.physics.electrons import wavenumber_per_angstrom
 from twin.physics.ewald import precession_directions
 from twin.physics.lattice import Floats, Ints, direct_matrix, reciprocal_matrix, rotation_matrix
 from twin.physics.potential import PotentialTable, potential_table
+from validation.reference import BROOKITE, IN2O3, QUARTZ
 
 ENERGY_KEV = 200.0
 G_MAX = 1.6
 
-IN2O3 = Crystal(
-    name="In2O3",
-    cell=Cell(a_angstrom=10.117, b_angstrom=10.117, c_angstrom=10.117),
-    hall="-I 2b 2c 3",
-    sites=(
-        Site(label="In1", element="In", fract=(0.25, 0.25, 0.25), u_iso_angstrom2=0.004),
-        Site(label="In2", element="In", fract=(0.4663, 0.0, 0.25), u_iso_angstrom2=0.004),
-        Site(label="O1", element="O", fract=(0.3912, 0.1558, 0.3796), u_iso_angstrom2=0.006),
-    ),
-)
-BROOKITE = Crystal(
-    name="brookite",
-    cell=Cell(a_angstrom=9.174, b_angstrom=5.449, c_angstrom=5.138),
-    hall="-P 2ac 2ab",
-    sites=(
-        Site(label="Ti1", element="Ti", fract=(0.1289, 0.0972, 0.8628), u_iso_angstrom2=0.0045),
-        Site(label="O1", element="O", fract=(0.0095, 0.1491, 0.1835), u_iso_angstrom2=0.006),
-        Site(label="O2", element="O", fract=(0.2314, 0.1110, 0.5366), u_iso_angstrom2=0.006),
-    ),
-)
-QUARTZ = Crystal(
-    name="quartz",
-    cell=Cell(a_angstrom=4.916, b_angstrom=4.916, c_angstrom=5.4054, gamma_deg=120.0),
-    hall='P 32 2"',
-    sites=(
-        Site(label="Si1", element="Si", fract=(0.4697, 0.0, 2.0 / 3.0), u_iso_angstrom2=0.006),
-        Site(label="O1", element="O", fract=(0.4135, 0.2669, 0.7858), u_iso_angstrom2=0.010),
-    ),
-)
 TILTED = rotation_matrix(axis=[0.3, 0.5, 0.2], angle_deg=33.0)  # no low-index zone near the beam
 
 
@@ -187,3 +159,21 @@ def physical_intensity(problem: Problem, result: BlochResult, lists: list[Ints],
             value = value / (1.0 + result.g_lab[rows] @ problem.directions[j] / k)
         parts.append(value)
     return np.concatenate(parts, axis=1)
+
+
+__all__ = [
+    "BROOKITE",
+    "ENERGY_KEV",
+    "G_MAX",
+    "IN2O3",
+    "QUARTZ",
+    "TILTED",
+    "Problem",
+    "beam_lists",
+    "frame",
+    "physical_intensity",
+    "solve",
+    "table_without_mean",
+    "to_beam",
+    "write_problem",
+]

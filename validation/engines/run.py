@@ -8,7 +8,8 @@ from pathlib import Path
 
 from threadpoolctl import threadpool_limits
 
-from validation.engines.agreement import limit_rows, peer_rows, truncation_rows
+from validation.engines.agreement import peer_rows, truncation_rows
+from validation.engines.limits import limit_rows
 from validation.engines.multislice import multislice_rows
 from validation.engines.page import write_page
 from validation.engines.scaling import scaling_rows, worker_rows

@@ -10,46 +10,22 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from twin.model.crystal import Cell, Crystal, Site
+from twin.model.crystal import Crystal
 from twin.model.dataset import Dataset
-from twin.model.instrument import Beam, Detector, Microscope, Projection
+from twin.model.instrument import Microscope
 from twin.model.plan import Mode
 from twin.physics.electrons import wavenumber_per_angstrom
 from twin.physics.lattice import miller_indices, reciprocal_matrix, rotation_matrix, tilt_axis_vector
 from twin.physics.projection import pixels_from_g
 from twin.physics.structure_factors import structure_factors
+from validation import reference
+from validation.reference import microscope as nominal_microscope
+from validation.reference import with_displacement
 
 Floats = NDArray[np.float64]
 
-ITO = Crystal(
-    name="ito",
-    cell=Cell(a_angstrom=10.1269, b_angstrom=10.1269, c_angstrom=10.1269),
-    hall="-I 2b 2c 3",
-    sites=(
-        Site(label="In1", element="In", fract=(0.25, 0.25, 0.25), u_iso_angstrom2=0.004),
-        Site(label="In2", element="In", fract=(0.4663, 0.0, 0.25), u_iso_angstrom2=0.004),
-        Site(label="O1", element="O", fract=(0.3912, 0.1558, 0.3796), u_iso_angstrom2=0.006),
-    ),
-)
-BROOKITE = Crystal(
-    name="brookite",
-    cell=Cell(a_angstrom=9.174, b_angstrom=5.449, c_angstrom=5.138),
-    hall="-P 2ac 2ab",
-    sites=(
-        Site(label="Ti1", element="Ti", fract=(0.1289, 0.0972, 0.8628)),
-        Site(label="O1", element="O", fract=(0.0095, 0.1491, 0.1835)),
-        Site(label="O2", element="O", fract=(0.2314, 0.1110, 0.5366)),
-    ),
-)
-ANATASE = Crystal(
-    name="anatase",
-    cell=Cell(a_angstrom=3.7842, b_angstrom=3.7842, c_angstrom=9.5146),
-    hall="-I 4bd 2",
-    sites=(
-        Site(label="Ti1", element="Ti", fract=(0.0, 0.75, 0.125)),
-        Site(label="O1", element="O", fract=(0.0, 0.75, 0.3331)),
-    ),
-)
+BROOKITE = with_displacement(reference.BROOKITE, 0.005)
+ITO, ANATASE = reference.ITO, reference.ANATASE
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -63,21 +39,6 @@ class Made:
     rotation: Floats
     centre_px: Floats
     intensity: dict[tuple[int, int, int], float]
-
-
-def nominal_microscope(*, size_px: int = 512, per_px: float = 0.008, tilt_axis_deg: float = 32.0) -> Microscope:
-    k = wavenumber_per_angstrom(energy_kev=200.0)
-    return Microscope(
-        name="test",
-        beam=Beam(energy_kev=200.0, diameter_nm=25.0, flux_e_per_angstrom2_s=380.0),
-        detector=Detector(name="test", fast_px=size_px, slow_px=size_px, pixel_size_um=55.0, counts_per_electron=2.5),
-        projection=Projection(
-            camera_length_mm=0.055 * k / per_px,
-            centre_fast_px=size_px / 2,
-            centre_slow_px=size_px / 2,
-            tilt_axis_deg=tilt_axis_deg,
-        ),
-    )
 
 
 def sphere_relrod(*, s: Floats, diameter_angstrom: float) -> Floats:

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from validation.engines.agreement import limit_rows, relative_rms, with_formula_of
+from validation.engines.agreement import relative_rms, with_formula_of
+from validation.engines.limits import limit_rows
 from validation.engines.page import write_page
 from validation.engines.peers import PEERS, Peer, PeerError, interpreter, reason_to_skip
 from validation.engines.problem import QUARTZ, beam_lists, frame, physical_intensity, solve, to_beam, write_problem
