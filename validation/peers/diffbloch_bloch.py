@@ -3,7 +3,7 @@
 Timed: assembly and propagation, plans (geometry and look-up tables) given. Work "matrix_exp" or "bloch_eigen": one
 azimuth after another; "batched_matrix_exp", "batched_bloch_eigen": all azimuths on the union of their beams, as
 diffBloch does it; "jacobian": forward derivatives of the frame's intensities by changes of the structure factors;
-"gradient": reverse mode of their sum.
+"gradient", "batched_gradient": reverse mode of their sum.
 """
 
 import sys
@@ -92,6 +92,10 @@ def evaluate(s, work):
                 transfer = torch.matrix_exp(system.a * (1j * np.pi * t / system.k_n))
                 intensity.append((transfer @ system.psi0).abs().square().numpy()[None])
         return {"intensity": np.concatenate(intensity, axis=1)}
+    if work == "batched_gradient":  # of a frame on the union of its beams, as its refinement does it
+        f = s["f"].clone().requires_grad_(True)
+        frame_intensity(s, f).sum().backward()
+        return {"gradient": f.grad.numpy()}
     if work.startswith("batched_"):
         system = dynamical.build_bloch_systems(batched_plan(s), s["f"])
         waves = solver.propagate(system, s["thickness"], method=work.removeprefix("batched_"), max_batch=8)
