@@ -13,7 +13,9 @@ Study = Callable[..., list[Row]]
 STUDIES = {  # name: module and function(out=, quick=, page=)
     "engines": "validation.engines.run:run_engines",
     "reduction": "validation.reduction.run:run_reduction",
+    "mountings": "validation.mountings.page:run_study",
     "refinement": "validation.refinement.run:run_refinement",
+    "serial": "validation.serial.run:run_serial",
     "solution": "validation.solution.run:run_solution",
 }
 

@@ -1,0 +1,1 @@
+"""Serial series: stills of many particles, beside the study."""
