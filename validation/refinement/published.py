@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from twin.files.errors import InputError
+from twin.model.crystal import Crystal
 from twin.physics.lattice import Floats, Ints
 
 _NAMES = (
@@ -68,3 +69,23 @@ def read_jana_list(path: Path) -> JanaList:
         sigma=table[:, 5],
         zone=table[:, 6].astype(np.int64),
     )
+
+
+def read_jana_sites(path: Path, crystal: Crystal) -> Crystal:
+    """``crystal`` with the coordinates and tensors of the m40 block of the CIF, which are not rounded to their s.u.s.
+
+    An atom has two lines of columns nine wide: label and codes, occupancy, x, y, z; U11 U22 U33 U12 U13 U23.
+    """
+    lines = path.read_text(encoding="latin-1").splitlines()
+    try:
+        begin = next(i for i, line in enumerate(lines) if line.strip() == "_Jana_m40_file")
+        end = next(i for i, line in enumerate(lines) if i > begin and "s.u. block" in line)
+        sites = []
+        for site in crystal.sites:
+            at = next(i for i in range(begin, end) if lines[i].split()[:1] == [site.label])
+            x, y, z = (float(lines[at][k : k + 9]) for k in (27, 36, 45))
+            a, b, c, d, e, f = (float(lines[at + 1][k : k + 9]) for k in range(0, 54, 9))
+            sites.append(replace(site, fract=(x, y, z), u_aniso_angstrom2=(a, b, c, d, e, f)))
+    except (StopIteration, ValueError):
+        raise InputError(f"{path}: no m40 block with the sites of '{crystal.name}'") from None
+    return replace(crystal, sites=tuple(sites))

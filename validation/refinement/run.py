@@ -7,30 +7,54 @@ from pathlib import Path
 from threadpoolctl import threadpool_limits
 
 from twin.files.errors import InputError
-from validation.refinement.agreement import agreement_rows
-from validation.refinement.measured import CASES, case_rows, hand_row
+from validation.mountings.page import known_records
+from validation.mountings.tables import mounting_rows
+from validation.refinement.agreement import UREA, agreement_rows
+from validation.refinement.kept import kept_rows
+from validation.refinement.measured import CASES, case_rows, hand_rows
 from validation.refinement.page import write_page
 from validation.refinement.published import data_folder
+from validation.refinement.speed import CASES as SPEED_CASES
+from validation.refinement.speed import EPOCHS, EVERY, convergence_row, frame_rows
 from validation.rows import Row, write_rows
 
 
 def run_refinement(*, out: Path, quick: bool, page: Path | None = None) -> list[Row]:
     """Write ``out``/refinement.json, after every case anew, and the page; returns the rows.
 
-    ``quick``: every sixth frame (every tenth of urea).
+    Cases that are done are kept in ``out``/refinement-kept and not done again; mountings are those of ``edtwin validate
+    mountings`` with the same ``out``, or one or two made here. ``quick``: every sixth frame (every
+    tenth of urea).
     """
     folder = data_folder()
     if folder is None:
         raise InputError("edtwin validate refinement needs measured data: name their folder by EDTWIN_REALDATA")
+    kept = out / "refinement-kept"
     with threadpool_limits(1):
-        rows = agreement_rows(folder, quick=quick)
-        write_rows(out / "refinement.json", rows)
+        rows = kept_rows(
+            kept, "urea-dyngo", recipe=f"{UREA!r} quick {quick}", make=lambda: agreement_rows(folder, quick=quick)
+        )
         for case in CASES:
-            found, more = case_rows(case, folder, quick=quick)
-            rows += more
-            if case.id == "quartz-pets":
-                rows.append(hand_row(case, folder, found, quick=quick))
+            rows += case_rows(case, folder, quick=quick, kept=kept)
             write_rows(out / "refinement.json", rows)
+        rows += hand_rows(folder, quick=quick, kept=kept)
+        write_rows(out / "refinement.json", rows)
+        repeats = 1 if quick else 3
+        rows += kept_rows(
+            kept,
+            "speed-frames",
+            recipe=f"{SPEED_CASES!r} repeats {repeats}",
+            make=lambda: frame_rows(out / "refinement-speed", repeats=repeats),
+        )
+        if not quick:
+            rows += kept_rows(
+                kept,
+                "speed-convergence",
+                recipe=f"every {EVERY}, {EPOCHS} epochs",
+                make=lambda: convergence_row(folder, out / "refinement-speed"),
+            )
+    rows += mounting_rows(known_records(out, quick=quick))
+    write_rows(out / "refinement.json", rows)
     if page is not None:
         write_page(page, rows, quick=quick)
     return rows
