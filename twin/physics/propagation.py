@@ -9,19 +9,21 @@ absorption.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from twin.physics.blocks import CHUNK, blocks, kind_of, pick, workspace
 from twin.physics.chebyshev import Series, Spectrum, Trials, series
+from twin.physics.decomposition import decomposed, decomposition_is_cheaper
 from twin.physics.lattice import Floats
 from twin.physics.recurrence import solve_blocks
 from twin.physics.slab import Slab, prepare_slab
 
 Array = NDArray[Any]
 Complex = NDArray[np.complex128]
+Method = Literal["fastest", "recurrence", "eigenvectors"]
 
 
 def propagate(
@@ -36,6 +38,7 @@ def propagate(
     rows: ArrayLike | None = None,
     tolerance: float | None = None,
     dtype: DTypeLike = np.float64,
+    method: Method = "fastest",
 ) -> Complex:
     """Amplitudes ψ_g at every thickness and orientation; (J, N, S) complex, or (J, M, S) for ``rows`` (M,).
 
@@ -46,6 +49,7 @@ def propagate(
     active: (N, S) bool, the beams that take part at each orientation (all when None; the direct beam always).
     tolerance: of the amplitudes; 1e-10 in 64 bit and 2e-7 in 32 bit when None. Neighbouring columns should be
     neighbouring orientations: they share the union of their beams while working.
+    method: the recurrence, eigenvectors (not with absorption), or what is expected to be faster.
     """
     slab = prepare_slab(
         potential=potential,
@@ -57,6 +61,11 @@ def propagate(
     )
     thickness = np.atleast_1d(np.asarray(thickness_angstrom, dtype=np.float64))
     wanted = None if rows is None else np.asarray(rows, dtype=np.int64)
+    if method == "eigenvectors" or (
+        method == "fastest" and decomposition_is_cheaper(slab, thickness_angstrom=thickness)
+    ):
+        kind = np.dtype(np.complex64 if is_single(dtype) else np.complex128)
+        return decomposed(slab=slab, thickness_angstrom=thickness, rows=wanted, dtype=kind)
     return propagate_slab(slab=slab, thickness_angstrom=thickness, rows=wanted, tolerance=tolerance, dtype=dtype)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,12 +13,19 @@ from scipy.special import jv
 from twin.physics.blocks import blocks
 from twin.physics.bounds import hermitian_bounds
 from twin.physics.chebyshev import bessel_j
-from twin.physics.propagation import propagate, propagate_slab
+from twin.physics.decomposition import decomposition_is_cheaper
+from twin.physics.propagation import propagate as propagate_by_cost
+from twin.physics.propagation import propagate_slab
 from twin.physics.slab import prepare_slab
 from twin.physics.two_beam import two_beam_intensity
 
 K = 39.87
 NODES = np.array([15.0, 120.0, 400.0])
+
+
+def propagate(**kwargs: Any) -> np.ndarray:
+    """By the recurrence, which so few beams would not get."""
+    return propagate_by_cost(**({"method": "recurrence"} | kwargs))
 
 
 def random_case(kind: str, *, n: int = 70, orientations: int = 5, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
@@ -230,3 +238,35 @@ def test_bounds_hold_for_the_orientations_that_were_not_looked_at(seed: int) -> 
         assert first.centre - first.radius <= values[0]
         assert values[-1] <= first.centre + first.radius
     assert first.radius < 1.15 * 0.5 * np.ptp(values)
+
+
+@pytest.mark.parametrize("kind", ["real", "complex"])
+def test_eigenvectors_and_recurrence_are_one_function(kind: str) -> None:
+    u, s = random_case(kind, n=80, orientations=6)
+    ratio = np.random.default_rng(8).uniform(-0.05, 0.05, size=s.shape)
+    ratio[0] = 0.0
+    common = {
+        "potential": u, "excitation_error": s, "wavenumber_per_angstrom": K, "thickness_angstrom": NODES,
+        "normal_cosine_ratio": ratio, "active": np.abs(s) < 0.02, "rows": [0, 7, 3],
+    }  # fmt: skip
+    one, two = (propagate(**common, method=method) for method in ("recurrence", "eigenvectors"))
+    np.testing.assert_allclose(one, two, atol=1e-9)
+    single = propagate(**common, method="eigenvectors", dtype=np.float32)
+    assert single.dtype == np.complex64
+    np.testing.assert_allclose(single, two, atol=1e-6)
+
+
+def test_the_method_follows_the_cost() -> None:
+    u, s = random_case("real", n=150, orientations=64)
+    many = prepare_slab(potential=u, excitation_error=s, wavenumber_per_angstrom=K)
+    one = prepare_slab(potential=u, excitation_error=s[:, :1], wavenumber_per_angstrom=K)
+    few = prepare_slab(potential=u[:12, :12], excitation_error=s[:12, :1], wavenumber_per_angstrom=K)
+    lossy = prepare_slab(
+        potential=u[:12, :12] + 0.01j * np.eye(12), excitation_error=s[:12, :1], wavenumber_per_angstrom=K
+    )
+    thin, thick = np.array([100.0]), np.array([30000.0])
+    assert not decomposition_is_cheaper(many, thickness_angstrom=thin)
+    assert not decomposition_is_cheaper(one, thickness_angstrom=thin)
+    assert decomposition_is_cheaper(one, thickness_angstrom=thick)
+    assert decomposition_is_cheaper(few, thickness_angstrom=thin)
+    assert not decomposition_is_cheaper(lossy, thickness_angstrom=thick)
