@@ -83,8 +83,8 @@ def data_rows(name: str, records: Sequence[Record]) -> list[Row]:
     for title, keys, unit, peer, limit in shown:
         values = _values(reduced, *keys)
         if values:
-            goal = _below(values, limit)
-            rows.append(_median(f"mount-{name}-{keys[-1]}", f"{name}: {title}", values, unit, peer, *goal))
+            wanted = _below(values, limit)
+            rows.append(_median(f"mount-{name}-{keys[-1]}", f"{name}: {title}", values, unit, peer, *wanted))
     return rows
 
 

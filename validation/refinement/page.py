@@ -7,7 +7,13 @@ from pathlib import Path
 
 from validation.rows import Row, markdown_table
 
-SECTIONS = (("Urea beside Dyngo", "urea-"), ("Quartz", "quartz-"), ("Albite", "albite-"))
+SECTIONS = (
+    ("Urea beside Dyngo", "urea-"),
+    ("Quartz", "quartz-"),
+    ("Albite", "albite-"),
+    ("Speed beside diffBloch", "speed-"),
+    ("Frames whose truth is known: many mountings", "mount-"),
+)
 
 HEAD = """# Refinement on measured data: validation
 
