@@ -138,13 +138,16 @@ def _boxes(image, profile, bad, cx, cy, sigma_limit, step):  # type: ignore[no-u
 
 
 @njit(cache=True)
-def _spread(profile, boxes, rows, columns, cx, cy, step, least):  # type: ignore[no-untyped-def]
+def _spread(profile, rise, boxes, rows, columns, cx, cy, step, least):  # type: ignore[no-untyped-def]
+    """Profile and boxes interpolated, in 32 bit; rise: profile[k + 1] − profile[k]."""
     out = np.empty((rows, columns), dtype=np.float32)
     ny, nx = boxes.shape
-    last = profile.shape[0] - 2
-    line = np.empty(nx)
+    last = np.int32(profile.shape[0] - 2)
+    lowest = np.float32(least)
+    line = np.empty(nx, dtype=np.float32)
+    extra = np.empty(columns, dtype=np.float32)
     at = np.empty(columns, dtype=np.int64)
-    part = np.empty(columns)
+    part = np.empty(columns, dtype=np.float32)
     for j in range(columns):
         x = (j + 0.5) / step + 0.5
         at[j] = min(max(int(x), 0), nx - 2)
@@ -156,15 +159,15 @@ def _spread(profile, boxes, rows, columns, cx, cy, step, least):  # type: ignore
         ty = y - u
         for v in range(nx):
             line[v] = boxes[u, v] * (1.0 - ty) + boxes[u + 1, v] * ty
+        for j in range(columns):
+            v = at[j]
+            extra[j] = line[v] + (line[v + 1] - line[v]) * part[j]
         y2 = np.float32((i - cy) ** 2)
         row = out[i]
         for j in range(columns):
             r = np.sqrt(y2 + x2[j])
-            k = min(int(r), last)
-            t = min(r - k, 1.0)
-            v = at[j]
-            level = profile[k] * (1.0 - t) + profile[k + 1] * t + line[v] * (1.0 - part[j]) + line[v + 1] * part[j]
-            row[j] = max(level, least)
+            k = min(np.int32(r), last)
+            row[j] = max(profile[k] + rise[k] * min(r - np.float32(k), np.float32(1.0)) + extra[j], lowest)
     return out
 
 
@@ -178,8 +181,10 @@ def fit_background(*, image: NDArray[np.generic], bad_pixels: Bools, centre_px: 
 def spread_background(background: Background, shape: tuple[int, int]) -> NDArray[np.float32]:
     """The background of each pixel in counts, (slow, fast), never below LEAST_COUNTS."""
     cx, cy = background.centre_px
-    b = background
-    return np.asarray(_spread(b.profile, b.boxes, shape[0], shape[1], cx, cy, BOX_PX, LEAST_COUNTS))
+    profile = background.profile
+    rise = np.diff(profile, append=profile[-1]).astype(np.float32)
+    radial = profile.astype(np.float32)
+    return np.asarray(_spread(radial, rise, background.boxes, shape[0], shape[1], cx, cy, BOX_PX, LEAST_COUNTS))
 
 
 def frame_background(

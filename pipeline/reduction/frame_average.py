@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.reduction.observations import Observations
+from pipeline.reduction.observations import Observations, unique_hkl
 from pipeline.reduction.shares import relative_error as model_error
 
 Floats = NDArray[np.float64]
@@ -52,8 +52,7 @@ def merge_frames(
     ``relative_error`` of the model, estimated from the scatter of the frames when it is None.
     """
     o = observations
-    unique, group = np.unique(o.hkl, axis=0, return_inverse=True)
-    group = np.asarray(group).reshape(-1)
+    unique, group = unique_hkl(o.hkl)
     n = len(unique)
     most = np.zeros(n)
     (np.add if additive else np.maximum).at(most, group, swept)

@@ -50,6 +50,7 @@ def orient(
     rocking: Rocking,
     hall: str | None,
     rounds: int = 3,
+    cycles: int = 14,
 ) -> tuple[BundleFit, LaueEvidence]:
     """Geometry, scales and rocking curve, and the Laue class. ``centre_px``: as the direct beam shows them."""
     current = hall or "-P 1"
@@ -66,6 +67,7 @@ def orient(
             rotations=rotations,
             rocking=rocking if fit is None else fit.rocking,
             log_scale=None if fit is None else np.log(fit.scale),
+            cycles=cycles,
         )
         merged = frames_merged(with_expected_sigma(o, fit), fit, sweep)
         evidence = laue_evidence(hkl=merged.hkl, intensity=merged.intensity, sigma=merged.sigma, system=symmetry.system)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from pipeline.reduction.indexing import points_at_zero_tilt
 from pipeline.reduction.integrate_series import Backgrounds, integrate_series, learn_profile
 from pipeline.reduction.lattice import Indexed
 from pipeline.reduction.orient import orient, with_expected_sigma
+from pipeline.reduction.predict import excitation
 from pipeline.reduction.rocking import Rocking
 from pipeline.reduction.series import px_per_inverse_angstrom, sweep_of
 from pipeline.reduction.spots import Survey, survey
@@ -34,6 +36,17 @@ def resolution_limit(dataset: Dataset, seen: Survey, found: Indexed, asked: floa
     c = np.median(seen.centre_px, axis=0)
     edge = min(c[0], c[1], columns - c[0], rows - c[1]) / px_per_inverse_angstrom(dataset)
     return float(min(np.quantile(g, 0.99), 1.2 * edge))
+
+
+def first_rocking(dataset: Dataset, seen: Survey, found: Indexed) -> Rocking:
+    """A curve that reaches half again as far beyond the sweep as clear spots do, and not farther than WIDE."""
+    own = np.flatnonzero(found.good)
+    geometry = found.geometry
+    g = np.einsum("nij,nj->ni", geometry.rotation[seen.peaks.frame[own]], found.hkl[own] @ geometry.ub.T)
+    s, half = excitation(g_lab=g, sweep=sweep_of(dataset, geometry.microscope.projection.tilt_axis_deg))
+    reach = 1.5 * float(np.quantile(np.maximum(np.abs(s) - half, 0.0), 0.98)) + 0.002
+    wide = float(WIDE.reach(np.zeros(1))[0])
+    return replace(WIDE, width_per_angstrom=WIDE.width_per_angstrom * float(np.clip(reach / wide, 0.2, 1.0)))
 
 
 def reduce_series(
@@ -75,10 +88,8 @@ def _integrate_and_merge(
     if np.count_nonzero(strong) < 20:
         strong = found.good & (peaks.intensity >= np.quantile(peaks.intensity[found.good], 0.5))
     backgrounds: Backgrounds = dict(seen.backgrounds)
-    profile = learn_profile(
-        dataset=dataset, seen=seen, geometry=found.geometry, strong=strong, backgrounds=backgrounds
-    )
-    geometry, hall, rocking = found.geometry, None, WIDE
+    profile = learn_profile(dataset=dataset, seen=seen, geometry=found.geometry, strong=strong, backgrounds=backgrounds)
+    geometry, hall, rocking = found.geometry, None, first_rocking(dataset, seen, found)
     for final in (False, True):
         o, learned = integrate_series(
             dataset=dataset,
@@ -100,6 +111,7 @@ def _integrate_and_merge(
             symmetry=symmetry,
             rocking=rocking,
             hall=hall,
+            cycles=14 if final else 6,
         )
         hall, rocking, geometry = evidence.hall, fit.rocking, fit.geometry
     log.append(evidence.sentence())

@@ -83,7 +83,7 @@ def _floor(distance: Floats, sigma: Floats) -> float:
     low, high = 0.0, float(np.median(distance))
     if float(np.median(distance / sigma)) <= RAYLEIGH_MEDIAN:
         return 0.0
-    for _ in range(25):
+    for _ in range(12):
         middle = 0.5 * (low + high)
         above = float(np.median(distance / np.hypot(sigma, middle))) > RAYLEIGH_MEDIAN
         low, high = (middle, high) if above else (low, middle)

@@ -10,7 +10,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from pipeline.reduction.geometry import Geometry
-from pipeline.reduction.observations import RELATIVE_ERROR, Observations, take
+from pipeline.reduction.observations import RELATIVE_ERROR, Observations, take, unique_hkl
 from pipeline.reduction.predict import Sweep, excitation
 from pipeline.reduction.rocking import SHAPES, Rocking, Shape, exposure_average, same_fwhm, swept_fraction
 from twin.model.plan import Mode
@@ -58,8 +58,9 @@ def passage(o: Observations, geometry: Geometry, sweep: Sweep) -> Passage:
 
 def group_numbers(hkl: Ints, hall: str) -> tuple[int, Ints]:
     """How many unique reflections there are under the Laue class and the number of each observation's (n,)."""
-    unique, inverse = np.unique(asymmetric_hkl(hkl, hall, friedel=True), axis=0, return_inverse=True)
-    return len(unique), np.asarray(inverse).reshape(-1)
+    different, which = unique_hkl(hkl)
+    unique, group = unique_hkl(asymmetric_hkl(different, hall, friedel=True))
+    return len(unique), group[which]
 
 
 def student_weight(o: Observations, model: Floats, error: float) -> Floats:
@@ -131,7 +132,7 @@ def relative_error(o: Observations, model: Floats, parameters: int, *, start: fl
     inflate = np.sqrt(len(model) / max(len(model) - parameters, 0.2 * len(model)))
     deviation = inflate * np.abs(o.intensity - model)[strong]
     low, high = 0.0, 0.5
-    for _ in range(20):
+    for _ in range(12):
         middle = 0.5 * (low + high)
         expected = np.hypot(sigma[strong], middle * model[strong])
         low, high = (middle, high) if float(np.median(deviation / expected)) > 0.6745 else (low, middle)

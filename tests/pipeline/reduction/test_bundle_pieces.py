@@ -11,6 +11,7 @@ from scipy.spatial.transform import Rotation
 from pipeline.reduction.distortion import Distortion, distorted, undistorted
 from pipeline.reduction.geometry import Geometry, metric_freedom, predicted_px, stepped
 from pipeline.reduction.normal import Normal, Prior, frame_variances, normal_equations, solve
+from pipeline.reduction.observations import unique_hkl
 from pipeline.reduction.position_rows import OWN, excitation_rows, position_rows
 from pipeline.reduction.predict import Sweep, excitation, near_sphere
 from twin.model.crystal import Cell
@@ -186,3 +187,14 @@ def test_rows_have_as_many_parameters_as_a_frame(geometry) -> None:
         geometry=geometry, hkl=np.array([[1, 0, 0]]), frame=np.array([0]), freedom=metric_freedom(None)
     )
     assert own.shape == (1, 2, OWN)
+
+
+def test_unique_indices_as_numpy_finds_them() -> None:
+    hkl = np.random.default_rng(3).integers(-9, 9, size=(3000, 3))
+    unique, inverse = unique_hkl(hkl)
+    expected, number = np.unique(hkl, axis=0, return_inverse=True)
+    assert np.array_equal(unique, expected)
+    assert np.array_equal(inverse, np.asarray(number).reshape(-1))
+    none, nothing = unique_hkl(np.zeros((0, 3), dtype=np.int64))
+    assert none.shape == (0, 3)
+    assert nothing.shape == (0,)
