@@ -190,7 +190,10 @@ def _intensity_rows(name: str, known: Known, reduced: ReducedSeries | None, thei
             peer = peers[kind]
             value = None if peer is None else float(getattr(peer, key))
             more = goals.get(key, {}) if kind == "sum" else {}
-            note = f"DIALS: {label}"
+            digits = f"; to six digits {found:.6f}" if key.startswith("cc") else ""
+            note = (
+                f"DIALS: {label}{digits}" if value is None or not digits else f"DIALS: {label}{digits} and {value:.6f}"
+            )
             rows.append(_row(name, f"{key}-{kind}", quantity, unit, found, value, n=ours.number, note=note, **more))
     scaled = _our_intensities(known, reduced, per_f2=True)
     note = "Lorentz factor taken out: reflections far from the axis have fewer counts"
