@@ -1,10 +1,14 @@
-"""python -m validation.engines [-o DIR] [--quick] [--pages DIR]: the same as ``edtwin validate engines``."""
+"""python -m validation.engines [-o DIR] [--quick] [--pages DIR]: the same as ``edtwin validate engines``.
+
+With --part NAME only that part. EDTWIN_STILL may hold a command that is put before the parts that measure time.
+"""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
+from validation.engines.run import PARTS, TIMED, run_part
 from validation.studies import run_studies
 
 
@@ -13,7 +17,12 @@ def main() -> None:
     parser.add_argument("-o", "--out", type=Path, default=Path("runs/validate"), help="folder for engines.json")
     parser.add_argument("--quick", action="store_true", help="a few minutes' worth")
     parser.add_argument("--pages", type=Path, default=None, help="write engines.md there")
+    parser.add_argument("--part", choices=[*PARTS, *TIMED], default=None, help="only engines-PART.json, no page")
     arguments = parser.parse_args()
+    if arguments.part is not None:
+        page = None if arguments.pages is None else arguments.pages / "engines.md"
+        run_part(arguments.part, out=arguments.out, quick=arguments.quick, page=page)
+        return
     run_studies(["engines"], out=arguments.out, quick=arguments.quick, pages=arguments.pages)
 
 

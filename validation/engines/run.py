@@ -1,38 +1,80 @@
-"""All rows of `edtwin validate engines`."""
+"""All rows of `edtwin validate engines`, part by part."""
 
 from __future__ import annotations
 
+import json
+import os
+import shlex
+import subprocess
+import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from threadpoolctl import threadpool_limits
 
 from validation.engines.agreement import peer_rows, truncation_rows
+from validation.engines.far import far_rows
 from validation.engines.limits import limit_rows
+from validation.engines.methods import method_rows
 from validation.engines.multislice import multislice_rows
 from validation.engines.page import write_page
-from validation.engines.scaling import scaling_rows, worker_rows
-from validation.engines.timing import speed_rows
+from validation.engines.scaling import scaling_rows
+from validation.engines.timing import derivative_rows, frame_rows, wide_and_single_rows
+from validation.engines.workers import worker_rows
 from validation.rows import Row, write_rows
+
+STILL = "EDTWIN_STILL"  # a command that is put before timed parts, such as one that holds other work back
+Part = Callable[[Path, bool, Path | None], list[Row]]  # folder for files, quick, figure
+PARTS: Mapping[str, Part] = {
+    "limits": lambda folder, quick, figure: limit_rows(),
+    "peers": lambda folder, quick, figure: peer_rows(folder),
+    "truncation": lambda folder, quick, figure: truncation_rows(quick=quick),
+    "far": lambda folder, quick, figure: far_rows(quick=quick),
+    "multislice": lambda folder, quick, figure: multislice_rows(folder, quick=quick),
+}
+TIMED: Mapping[str, Part] = {
+    "frames": lambda folder, quick, figure: frame_rows(folder, quick=quick),
+    "singles": lambda folder, quick, figure: wide_and_single_rows(folder, quick=quick),
+    "derivatives": lambda folder, quick, figure: derivative_rows(folder, repeats=2 if quick else 3),
+    "growth": lambda folder, quick, figure: scaling_rows(figure, quick=quick),
+    "methods": lambda folder, quick, figure: method_rows(quick=quick),
+    "workers": lambda folder, quick, figure: worker_rows(quick=quick),
+}
 
 
 def run_engines(*, out: Path, quick: bool, page: Path | None = None) -> list[Row]:
     """Write ``out``/engines.json (and the page with its figure); returns the rows."""
-    figure = None if page is None else page.parent / "engines_growth.png"
-    with tempfile.TemporaryDirectory() as name, threadpool_limits(1):
-        folder = Path(name)
-        parts: tuple[Callable[[], list[Row]], ...] = (
-            limit_rows,
-            lambda: peer_rows(folder),
-            lambda: truncation_rows(quick=quick),
-            lambda: speed_rows(folder, quick=quick),
-            lambda: scaling_rows(figure, quick=quick),
-            lambda: multislice_rows(folder, quick=quick),
-            lambda: worker_rows(frames=20 if quick else 60),
+    rows = [row for name in PARTS for row in run_part(name, out=out, quick=quick, page=page)]
+    still = shlex.split(os.environ.get(STILL, ""))
+    for name in TIMED:
+        rows += (
+            _apart(still, name, out=out, quick=quick, page=page)
+            if still
+            else run_part(name, out=out, quick=quick, page=page)
         )
-        rows = [row for part in parts for row in part()]
     write_rows(out / "engines.json", rows)
     if page is not None:
-        write_page(page, rows, figure=figure is not None)
+        write_page(page, rows, figure=True)
     return rows
+
+
+def run_part(name: str, *, out: Path, quick: bool, page: Path | None) -> list[Row]:
+    """Rows of one part, written to ``out``/engines-NAME.json too."""
+    figure = None if page is None else page.parent / "engines_growth.png"
+    part = {**PARTS, **TIMED}[name]
+    with tempfile.TemporaryDirectory() as folder, threadpool_limits(1):
+        rows = part(Path(folder), quick, figure)
+    write_rows(out / f"engines-{name}.json", rows)
+    return rows
+
+
+def _apart(before: list[str], name: str, *, out: Path, quick: bool, page: Path | None) -> list[Row]:
+    """Rows of one part, made in a process of its own under the command ``before``."""
+    command = [*before, sys.executable, "-m", "validation.engines", "--part", name, "-o", str(out)]
+    command += ["--quick"] if quick else []
+    command += [] if page is None else ["--pages", str(page.parent)]
+    path = out / f"engines-{name}.json"
+    path.unlink(missing_ok=True)
+    subprocess.run(command, check=True)
+    return [Row(**row) for row in json.loads(path.read_text(encoding="utf-8"))]

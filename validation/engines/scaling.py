@@ -1,10 +1,8 @@
-"""How the cost grows with beams and thickness, and what two workers bring."""
+"""How the cost grows with beams and thickness."""
 
 from __future__ import annotations
 
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from time import perf_counter
 
 import numpy as np
 
@@ -76,37 +74,3 @@ def _draw(path: Path, beams: dict[str, list[tuple[float, float]]], nodes: dict[s
         axis.grid(alpha=0.3)
     figure.savefig(path, dpi=110)
     plt.close(figure)
-
-
-def _many(count: int) -> float:
-    problem = frame(IN2O3, thickness_angstrom=100.0)
-    solve(problem)
-    start = perf_counter()
-    for _ in range(count):
-        solve(problem)
-    return count / (perf_counter() - start)
-
-
-def worker_rows(*, frames: int = 40) -> list[Row]:
-    """Frames a second of one process and of two at the same time (one BLAS thread each), by the wall clock."""
-    with ProcessPoolExecutor(1) as pool:
-        one = pool.submit(_many, frames).result()
-    with ProcessPoolExecutor(2) as pool:
-        two = sum(pool.map(_many, [frames, frames]))
-    return [
-        Row(
-            id="workers-one",
-            quantity="one worker, In2O3 10 nm, 64 azimuths, 64 bit",
-            value=one,
-            unit="frames/s",
-            n=frames,
-        ),
-        Row(
-            id="workers-two",
-            quantity="two workers, the same",
-            value=two,
-            unit="frames/s",
-            n=2 * frames,
-            note=f"{two / one:.2f} times one worker; depends on what else the machine does",
-        ),
-    ]

@@ -17,7 +17,7 @@ from twin.physics.electrons import wavenumber_per_angstrom
 from twin.physics.potential import potential_matrix
 from twin.physics.propagation import default_tolerance
 from twin.physics.slab import prepare_slab
-from validation.engines.peers import PEERS, Peer, interpreter
+from validation.engines.peers import Peer, interpreter
 from validation.engines.problem import ENERGY_KEV, IN2O3, Problem, frame, solve, write_problem
 from validation.rows import Row, at_least
 
@@ -144,27 +144,32 @@ def _peer_call(peer: Peer, path: Path, work: str, scale: int) -> Timed:
     return lambda: peer.run(problem=path, work=work) / scale
 
 
-def speed_rows(folder: Path, *, quick: bool) -> list[Row]:
-    """The speed table of the engines."""
-    repeats = 3 if quick else 7
-    rows: list[Row] = []
+def frame_rows(folder: Path, *, quick: bool) -> list[Row]:
+    """Precession frames of 64 azimuths at three thicknesses."""
+    repeats, few = (3, 8) if quick else (7, 64)
     table = frame(IN2O3, thickness_angstrom=100.0).table
-    few = 8 if quick else 64
+    rows: list[Row] = []
     for nm, goals in ((10, (50.0, 100.0)), (30, (25.0, None)), (70, (12.0, None))):
-        ours = frame(IN2O3, thickness_angstrom=10.0 * nm, table=table)
-        theirs = frame(IN2O3, thickness_angstrom=10.0 * nm, table=table, azimuths=few)
-        title = f"In2O3 frame, 1.2°, 64 azimuths, s ≤ 0.02 Å⁻¹, {nm} nm"
         rows += against_peers(
-            id=f"frame-{nm}nm", title=title, ours=ours, theirs=theirs, folder=folder, repeats=repeats, goals=goals
+            id=f"frame-{nm}nm",
+            title=f"In2O3 frame, 1.2°, 64 azimuths, s ≤ 0.02 Å⁻¹, {nm} nm",
+            ours=frame(IN2O3, thickness_angstrom=10.0 * nm, table=table),
+            theirs=frame(IN2O3, thickness_angstrom=10.0 * nm, table=table, azimuths=few),
+            folder=folder,
+            repeats=repeats,
+            goals=goals,
         )
-    ours = frame(IN2O3, thickness_angstrom=100.0, table=table, s_max_per_angstrom=0.1)
-    theirs = frame(IN2O3, thickness_angstrom=100.0, table=table, s_max_per_angstrom=0.1, azimuths=1)
-    title = "converged In2O3 frame, s ≤ 0.1 Å⁻¹, 10 nm"
-    rows += against_peers(
+    return rows
+
+
+def wide_and_single_rows(folder: Path, *, quick: bool) -> list[Row]:
+    """A frame with many beams, and single orientations."""
+    table = frame(IN2O3, thickness_angstrom=100.0).table
+    rows = against_peers(
         id="converged",
-        title=title,
-        ours=ours,
-        theirs=theirs,
+        title="converged In2O3 frame, s ≤ 0.1 Å⁻¹, 10 nm",
+        ours=frame(IN2O3, thickness_angstrom=100.0, table=table, s_max_per_angstrom=0.1),
+        theirs=frame(IN2O3, thickness_angstrom=100.0, table=table, s_max_per_angstrom=0.1, azimuths=1),
         folder=folder,
         repeats=2 if quick else 3,
         goals=(100.0, None),
@@ -174,11 +179,16 @@ def speed_rows(folder: Path, *, quick: bool) -> list[Row]:
         one = frame(
             IN2O3, thickness_angstrom=100.0, table=table, s_max_per_angstrom=s_max, azimuths=1, precession_deg=0.0
         )
-        title = f"single orientation, In2O3, s ≤ {s_max} Å⁻¹, 10 nm"
         rows += against_peers(
-            id=f"single-{s_max}", title=title, ours=one, theirs=one, folder=folder, repeats=repeats, goals=(5.0, None)
+            id=f"single-{s_max}",
+            title=f"single orientation, In2O3, s ≤ {s_max} Å⁻¹, 10 nm",
+            ours=one,
+            theirs=one,
+            folder=folder,
+            repeats=3 if quick else 7,
+            goals=(5.0, None),
         )
-    return rows + derivative_rows(folder, repeats=2 if quick else 3)
+    return rows
 
 
 def derivative_rows(folder: Path, *, repeats: int, parameters: int = 20) -> list[Row]:
@@ -255,6 +265,3 @@ def derivative_rows(folder: Path, *, repeats: int, parameters: int = 20) -> list
                 )
             )
     return rows
-
-
-__all__ = ["PEERS", "derivative_rows", "speed_rows"]
