@@ -17,6 +17,7 @@ from twin.physics.lattice import Floats, Ints
 Complexes = NDArray[np.complex128]
 DELTA = 1.15  # flipping threshold in standard deviations of the density
 FLIP_CYCLES = 135
+MOST_FLOATING = 2.0  # |E| that an unmeasured reflection may take; 98 % of acentric, 95 % of centric ones are weaker
 ELIMINATION_CYCLES = 8
 
 
@@ -76,10 +77,8 @@ def coefficients(grid: Grid, rho: Floats) -> Complexes:
 
 def eliminate(rho: NDArray[np.float32]) -> NDArray[np.float32]:
     """Damp density below about a fifth of a peak's; negative density vanishes."""
-    axes = (-3, -2, -1)
     strong = np.partition(rho.reshape(len(rho), -1), -max(8, rho[0].size // 400), axis=1)
     typical = strong[:, -max(8, rho[0].size // 400) :].mean(axis=1).reshape(-1, 1, 1, 1)
-    del axes
     ratio = rho / (0.2 * np.maximum(typical, 1e-30))
     return np.asarray(np.where(rho > 0, rho * -np.expm1(-0.5 * ratio**2), 0.0), dtype=np.float32)
 
@@ -89,6 +88,9 @@ def flip_charges(
     cycles: int = FLIP_CYCLES, delta: float = DELTA,
 ) -> tuple[Complexes, Floats]:  # fmt: skip
     """Phased normalised structure factors of every start and the residual of each.
+
+    Unmeasured reflections and F(000) float, the former up to |E| = 2: left alone, a few missing orders of an axis grow
+    into a density of layers that nothing opposes.
 
     hkl (n, 3): half-sphere in the indices of the (primitive) lattice; e (n,), measured (n,). Returns F (starts, n) and
     the residual Σ||G| − E| / Σ E over measured reflections after low-density elimination (starts,), lower is better.
@@ -100,22 +102,22 @@ def flip_charges(
     for target, values in ((amplitude, np.where(measured, e, 0.0)), (floating, ~measured)):
         target[grid.index] = values
         target[grid.twin] = values[grid.twin_of]
-    floating[0] = 1.0
-    amplitude, floating = amplitude.reshape(half), floating.reshape(half)
+    bound = MOST_FLOATING * floating
+    floating[0], bound[0] = 1.0, np.float32(1e30)
+    target_size, free, most = amplitude.reshape(half), floating.reshape(half), bound.reshape(half)
     rho = generator.standard_normal((starts, *grid.shape), dtype=np.float32)
     tiny = np.float32(1e-20)
     axes = (1, 2, 3)
-    scale = np.float32(np.prod(grid.shape))
 
     def impose(g: NDArray[np.complex64]) -> NDArray[np.float32]:
-        g *= amplitude / np.maximum(np.abs(g), tiny) + floating
+        size = np.maximum(np.abs(g), tiny)
+        g *= target_size / size + np.minimum(free, most / size)
         return np.asarray(scipy.fft.irfftn(g, s=grid.shape, axes=axes, workers=1))
 
     def transform(density_: NDArray[np.float32]) -> NDArray[np.complex64]:
         # irfftn divides by the number of voxels: multiply the amplitudes' scale back
         return np.asarray(scipy.fft.rfftn(density_, axes=axes, workers=1))
 
-    del scale
     rho = impose(transform(rho))
     for _ in range(cycles):
         threshold = np.float32(delta) * rho.std(axis=axes, keepdims=True)

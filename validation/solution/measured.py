@@ -12,6 +12,7 @@ import gemmi
 import numpy as np
 
 from pipeline.io.cif_pets import PetsFile, read_cif_pets, zone_excitation, zone_rotations
+from pipeline.solution.laue import conforming_cell
 from pipeline.solution.solve import solve_structure
 from pipeline.types import MergedReflections, Solution
 from twin.model.crystal import Cell, Crystal, Site
@@ -71,20 +72,6 @@ class Outcome:
 def data_folder() -> Path:
     """Where the measured data lie: $EDTWIN_REALDATA, or ../shared/realdata beside the project."""
     return Path(os.environ.get("EDTWIN_REALDATA", Path(__file__).parents[2].parent / "shared" / "realdata"))
-
-
-def conforming_cell(cell: Cell, laue: str) -> Cell:
-    """Cell with the metric that the Laue class asks for: the average of the metric tensor over its rotations."""
-    ops = [np.array(op.rot, dtype=np.float64) / gemmi.Op.DEN for op in gemmi.symops_from_hall(laue).sym_ops]
-    a, b, c, alpha, beta, gamma = cell.parameters
-    cosines = np.cos(np.radians([alpha, beta, gamma]))
-    metric = np.array([[a * a, a * b * cosines[2], a * c * cosines[1]], [a * b * cosines[2], b * b, b * c * cosines[0]],
-                       [a * c * cosines[1], b * c * cosines[0], c * c]])  # fmt: skip
-    mean = np.mean([r.T @ metric @ r for r in ops], axis=0)
-    length = np.sqrt(np.diag(mean))
-    angle = [float(np.degrees(np.arccos(mean[i, j] / (length[i] * length[j])))) for i, j in ((1, 2), (0, 2), (0, 1))]
-    return Cell(a_angstrom=float(length[0]), b_angstrom=float(length[1]), c_angstrom=float(length[2]),
-                alpha_deg=angle[0], beta_deg=angle[1], gamma_deg=angle[2])  # fmt: skip
 
 
 def kinematical_observations(pets: PetsFile) -> PetsFile:

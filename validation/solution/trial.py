@@ -98,9 +98,8 @@ class Task:
 def tasks(
     materials: Mapping[str, Material], conditions: Mapping[str, DataOf], *, seeds: Iterable[int]
 ) -> Iterator[Task]:
-    """Every material under every condition, once for each seed."""
-    chosen = tuple(seeds)
-    for name, material in materials.items():
-        for condition, data in conditions.items():
-            for seed in chosen:
+    """Every material under every condition, once for each seed; one seed after the other."""
+    for seed in seeds:
+        for name, material in materials.items():
+            for condition, data in conditions.items():
                 yield Task(name=name, material=material, condition=condition, seed=seed, data=data)

@@ -1,0 +1,92 @@
+"""Laue classes above and below: what the lattice allows, what the intensities agree with, and a structure from them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pipeline.solution.laue import (
+    allowed_by_lattice,
+    class_name,
+    classes_above,
+    classes_below,
+    conforming_cell,
+    laue_classes,
+    merged_in,
+    solve_in_any_class,
+)
+from pipeline.types import MergedReflections
+from twin.model.crystal import Cell, Crystal
+from twin.physics.lattice import miller_indices, reciprocal_matrix
+from twin.physics.structure_factors import structure_factors
+from validation.compare import compare_structures
+from validation.solution.materials import STUDY
+
+SLIGHTLY_OFF = Cell(a_angstrom=9.18, b_angstrom=5.44, c_angstrom=5.14, alpha_deg=90.2, beta_deg=89.8, gamma_deg=90.1)
+
+
+def observations(crystal: Crystal, *, noise: float = 0.1) -> MergedReflections:
+    hkl = miller_indices(reciprocal=reciprocal_matrix(crystal.cell), g_max_per_angstrom=1.25)[1:]
+    rng = np.random.default_rng(4)
+    intensity = np.abs(structure_factors(crystal=crystal, hkl=hkl)) ** 2
+    intensity = intensity * (1.0 + noise * rng.standard_normal(len(hkl)))
+    return MergedReflections(
+        hkl=hkl, intensity=intensity, sigma=np.full(len(hkl), 0.02 * intensity.mean()),
+        multiplicity=np.ones(len(hkl), dtype=np.int64), hall="-P 1", r_int_percent=0.0, completeness_percent=100.0,
+        redundancy=1.0, g_max_per_angstrom=1.25,
+    )  # fmt: skip
+
+
+def test_the_classes_of_the_tables() -> None:
+    names = [class_name(h) for h in laue_classes()]
+    assert names[0] == "m -3 m"
+    assert names[-1] == "-1"
+    assert {"m -3", "6/m m m", "6/m", "-3", "4/m m m", "4/m", "m m m"} <= set(names)
+    assert set(classes_below("-P 2 2")) == {"-P 2y", "-P 2", "-P 2x", "-P 1"}
+
+
+def test_the_lattice_decides_which_classes_are_possible() -> None:
+    assert allowed_by_lattice(SLIGHTLY_OFF, "-P 2 2")
+    assert not allowed_by_lattice(SLIGHTLY_OFF, "-P 4 2")
+    cell = conforming_cell(SLIGHTLY_OFF, "-P 2 2")
+    assert cell.parameters[3:] == pytest.approx((90.0, 90.0, 90.0))
+    assert cell.parameters[:3] == pytest.approx(SLIGHTLY_OFF.parameters[:3])
+
+
+def test_equivalents_agree_in_the_right_class_and_not_above() -> None:
+    data = observations(STUDY["brookite"].crystal)
+    right = merged_in(data, "-P 2 2")
+    assert right.r_int_percent < 10.0
+    assert len(right.hkl) < len(data.hkl) / 6
+    square = replace(STUDY["brookite"].crystal.cell, b_angstrom=9.174)
+    assert merged_in(data, "-P 4 2").r_int_percent > 30.0
+    assert classes_above(data, hall="-P 2 2", cell=square) == []
+    assert classes_above(data, hall="-P 1", cell=square)[0] == "-P 2 2"
+
+
+@pytest.mark.parametrize(("given", "starts"), [("-P 1", 4), ("-P 2y", 4), ("-P 4 2 3", 2)])
+def test_the_structure_is_found_whatever_class_the_data_came_in(given: str, starts: int) -> None:
+    crystal = STUDY["brookite"].crystal
+    cell = replace(crystal.cell, a_angstrom=5.3, b_angstrom=5.3, c_angstrom=5.3) if given == "-P 4 2 3" else None
+    crystal = crystal if cell is None else replace(STUDY["anatase"].crystal, cell=replace(cell, c_angstrom=5.31))
+    formula = "TiO2"
+    data = observations(crystal)
+    found, chosen = solve_in_any_class(merged=merged_in(data, given), observations=data, cell=crystal.cell,
+                                       composition=formula, seed=2, starts=starts)  # fmt: skip
+    assert found.crystal is not None
+    assert "Laue class" in found.verdict
+    result = compare_structures(crystal, found.crystal)
+    assert result.same_space_group
+    assert result.missing == ()
+    assert result.max_distance_angstrom < 0.05
+    assert chosen.merged.hall != given
+
+
+def test_without_observations_nothing_else_is_tried() -> None:
+    crystal = STUDY["brookite"].crystal
+    low = merged_in(observations(crystal), "-P 2y")
+    _, chosen = solve_in_any_class(merged=low, observations=None, cell=crystal.cell, composition="TiO2", seed=2,
+                                   starts=1)  # fmt: skip
+    assert chosen.merged is low
