@@ -54,7 +54,10 @@ def refine_dynamical(
     """
     _check_cell(model, orientation)
     parametrisation = parametrise(
-        replace(model, cell=orientation.cell), anisotropic=settings.anisotropic, occupancy=settings.occupancy
+        replace(model, cell=orientation.cell),
+        anisotropic=settings.anisotropic,
+        occupancy=settings.occupancy,
+        hydrogens=settings.hydrogens,
     )
     frames, held_out = split_frames(
         select_frames(orientation=orientation, reflections=reflections, settings=settings, hall=model.hall),

@@ -28,12 +28,14 @@ from pipeline.refinement.constraints import (
     snap_to_site,
     tensor_basis,
 )
+from pipeline.refinement.riding import U_FACTOR, Bond, hydrogen_bonds
 from twin.model.crystal import Crystal, Site
 from twin.physics.lattice import Floats
 from twin.physics.symmetry import operations
 
 Complexes = NDArray[np.complex128]
 OccupancyModel = Literal["fixed", "composition", "free", "common"]
+HydrogenModel = Literal["free", "riding", "fixed"]
 
 SLOTS = ("x", "y", "z", "occupancy", "u_iso", "u11", "u22", "u33", "u12", "u13", "u23")
 _WIDTH = len(SLOTS)
@@ -113,6 +115,7 @@ def parametrise(
     occupancy: OccupancyModel = "fixed",
     coordinates: bool = True,
     displacements: bool = True,
+    hydrogens: HydrogenModel = "free",
     snap_angstrom: float = 0.1,
 ) -> Parametrisation:
     """Free parameters that symmetry leaves to ``crystal``.
@@ -121,11 +124,17 @@ def parametrise(
     between the positions that they share, each position stays as filled and each element as abundant as it is); "free";
     "common" (one factor for all, the strength of the interaction: a frame-wise refinement has its scales beside it, so
     the factor says how much multiple scattering the data show; Klar et al. (2023) set it near zero by hand).
+    hydrogens: "riding" on the atom to which they are bonded, with 1.2 times its U_eq (those that are bonded to nothing
+    are free), or "fixed" where and as they are.
     """
     if not crystal.sites:
         raise ValueError(f"model '{crystal.name}' has no atoms to refine")
     chosen = None if isinstance(anisotropic, bool) else set(anisotropic)
+    bonds = hydrogen_bonds(crystal) if hydrogens == "riding" else ()
+    riders = {bond.site for bond in bonds}
+    held = riders | {i for i, s in enumerate(crystal.sites) if hydrogens == "fixed" and s.element in ("H", "D")}
     wants = [bool(anisotropic) if chosen is None else site.label in chosen for site in crystal.sites]
+    wants = [want and i not in riders for i, want in enumerate(wants)]
     groups = shared_groups(crystal.sites, crystal.cell)
     count = len(crystal.sites)
     snapped = [np.zeros(3)] * count
@@ -141,16 +150,18 @@ def parametrise(
         tensor = any(wants[i] for i in group)
         for i in group:
             snapped[i], orders[i], aniso[i] = fract, len(ops), tensor
-        if coordinates:
+        free = not held.intersection(group)
+        if coordinates and free:
             basis, pivots = coordinate_basis(ops.rotations)
             blocks.append(_spread(basis, slots=range(0, 3), group=group, count=count))
             names += [f"{first.label}.{SLOTS[i]}" for i in pivots]
-        if displacements:
+        if displacements and free:
             basis, pivots = tensor_basis(ops.rotations, crystal.cell) if tensor else (np.ones((1, 1)), (0,))
             start = 5 if tensor else 4
             blocks.append(_spread(basis, slots=range(start, start + len(basis)), group=group, count=count))
             names += [f"{first.label}.{SLOTS[start + i]}" for i in pivots]
     matrix = np.concatenate([np.zeros((count * _WIDTH, 0)), *blocks], axis=1)
+    _ride(matrix, bonds, aniso, crystal)
     matrix, names = _fix_origin(matrix, names, crystal, groups=groups, orders=tuple(orders))
     basis, pivots = _occupancy_basis(model=occupancy, crystal=crystal, groups=groups, orders=tuple(orders))
     spread = np.zeros((count * _WIDTH, basis.shape[1]))
@@ -160,7 +171,28 @@ def parametrise(
     values = np.concatenate(
         [_initial_slots(s, f, crystal, aniso=t) for s, f, t in zip(crystal.sites, snapped, aniso, strict=True)]
     )
+    for bond in bonds:
+        parent = values[bond.parent * _WIDTH : (bond.parent + 1) * _WIDTH]
+        values[bond.site * _WIDTH + 4] = U_FACTOR * float(_equivalent(aniso[bond.parent], crystal) @ parent)
     return _complete(crystal, matrix, values, names=tuple(names), orders=tuple(orders), aniso=tuple(aniso))
+
+
+def _ride(matrix: Floats, bonds: tuple[Bond, ...], aniso: list[bool], crystal: Crystal) -> None:
+    """Give hydrogens (in place) the shifts of their parents' images, and 1.2 times the change of their U_eq."""
+    for bond in bonds:
+        own, parent = bond.site * _WIDTH, bond.parent * _WIDTH
+        matrix[own : own + 3] = bond.rotation @ matrix[parent : parent + 3]
+        matrix[own + 4] = U_FACTOR * _equivalent(aniso[bond.parent], crystal) @ matrix[parent : parent + _WIDTH]
+
+
+def _equivalent(tensor: bool, crystal: Crystal) -> Floats:
+    """Row (11,) that makes U_eq of the attributes of a site."""
+    row = np.zeros(_WIDTH)
+    if tensor:
+        row[5:] = equivalent_row(crystal.cell)
+    else:
+        row[4] = 1.0
+    return row
 
 
 def _spread(basis: Floats, *, slots: range, group: tuple[int, ...], count: int) -> Floats:

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from pipeline.refinement.parameters import OccupancyModel
+from pipeline.refinement.parameters import HydrogenModel, OccupancyModel
 from twin.files.errors import InputError
 from twin.model.plan import Mode
 
@@ -29,6 +29,7 @@ class DynamicalSettings:
     thick crystals), not all those of the frame.
     mosaicity_deg: spread (standard deviation) of ``mosaic_blocks`` equally strong blocks, Gaussian, turned about the
     axis that is perpendicular to beam and tilt axis; where to start from when it is refined (0.1 then if it is 0).
+    hydrogens: free, riding on the atom that they are bonded to, or fixed (see ``parametrise``).
     hold_out_every: every n-th frame is left out of the refinement and predicted from it; 0 for none.
     """
 
@@ -53,6 +54,7 @@ class DynamicalSettings:
     orientation_sd_deg: float = 0.15
     anisotropic: bool = False
     occupancy: OccupancyModel = "fixed"
+    hydrogens: HydrogenModel = "free"
     keep_absent: bool = False
     kinematical: bool = False
     instability: float = 0.01
