@@ -14,9 +14,11 @@ from validation.serial.loosened import TURNS_DEG, loosened_runs
 from validation.serial.page import write_page
 from validation.serial.runs import Finished, kept_run
 
-EXPOSURES_S = (0.5, 0.1, 0.02, 0.01, 0.005)
-MOTIONS_DEG = (0.0, 0.5, 1.0, 2.0)
+EXPOSURES_S, EXPOSURE_FRAMES = (0.5, 0.05, 0.01, 0.005), 60
+MOTIONS_DEG, MOTIREDUCED_ONLY = ("solution.enabled=false",)
+ON_FRAMES = (0.0, 1.0, 2.0), 40
 KINEMATICAL_ONLY = ("refinement.frame_based=false", "refinement.dynamical=false")
+REDUCED_ONLY = ("solution.enabled=false",)
 ON_FRAMES = ("refinement.frame_based=true", "refinement.dynamical=true")
 
 
@@ -31,13 +33,13 @@ def run_serial(*, out: Path, quick: bool, page: Path | None = None) -> list[Row]
         rows += study_rows(full) + precession_rows(full, other)
     step = 2 if quick else 1
     for exposure_s in EXPOSURES_S[::step]:
-        sets = ("acquisition.frames=100", f"acquisition.exposure_s={exposure_s}", "solution.enabled=false")
-        found = kept_run(f"exposure-{exposure_s:g}", scenario="ito-03", sets=sets, folder=folder)
+        weak = (f"acquisition.frames={EXPOSURE_FRAMES}", f"acquisition.exposure_s={exposure_s}", *REDUCED_ONLY)
+        found = kept_run(f"exposure-{exposure_s:g}", scenario="ito-03", sets=weak, folder=folder)
         rows += exposure_rows(found, exposure_s)
     for motion_deg in MOTIONS_DEG[::step]:
-        moving = ("acquisition.frames=80", f"actual.motion_deg={motion_deg}", *ON_FRAMES)
+        moving = (f"acquisition.frames={MOTION_FRAMES}", f"actual.motion_deg={motion_deg}", *ON_FRAMES)
         found = kept_run(f"motion-{motion_deg:g}", scenario="ito-03", sets=moving, folder=folder)
-        rows += on_frames_rows(found, f"motion-{motion_deg:g}", f"turning by {motion_deg:g}°", 80)
+        rows += on_frames_rows(found, f"motion-{motion_deg:g}", f"turning by {motion_deg:g}°", MOTION_FRAMES)
     for turn_deg, found in loosened_runs(folder, turns_deg=TURNS_DEG[::step]).items():
         what = f"turned by {turn_deg:g}°"
         rows += on_frames_rows(found, f"loosened-{turn_deg:g}", what, LOOSENED_FRAMES)
@@ -128,12 +130,13 @@ def exposure_rows(found: Finished, exposure_s: float) -> list[Row]:
     least = None if found.complaint else 80.0
     return [
         _row(found, ("orientation", "indexed_frames_percent"), id=f"{name}-indexed",
-             quantity=f"{what}: stills with an orientation", unit="%", n=100, note=found.complaint),
+             quantity=f"{what}: stills with an orientation", unit="%", n=EXPOSURE_FRAMES, note=found.complaint),
         _row(found, ("orientation", "right_frames_percent"), id=f"{name}-right", quantity=f"{what}: of these right",
-             unit="%", least=least, n=100),
+             unit="%", least=least, n=EXPOSURE_FRAMES),
         _row(found, ("orientation", "median_error_deg"), id=f"{name}-median", quantity=f"{what}: median error",
-             unit="°", n=100),
-        _row(found, ("data", "r_int_percent"), id=f"{name}-r-int", quantity=f"{what}: R_int", unit="%", n=100),
+             unit="°", n=EXPOSURE_FRAMES),
+        _row(found, ("data", "r_int_percent"), id=f"{name}-r-int", quantity=f"{what}: R_int", unit="%",
+             n=EXPOSURE_FRAMES),
     ]  # fmt: skip
 
 

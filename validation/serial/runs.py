@@ -69,7 +69,7 @@ def kept_run(name: str, *, scenario: str, sets: Sequence[str], folder: Path) -> 
     if before is not None:
         return before
     run = folder / f"{name}-run"
-    complaint = edtwin("run", scenario, "-o", str(run), "--resume", *overrides(sets))
+    complaint = edtwin("run", scenario, "-o", str(run), "--resume", "--workers", "2", *overrides(sets))
     made = finished(run, complaint)
     write_json(record, made)
     shutil.rmtree(run)

@@ -123,6 +123,8 @@ def _sentences(fit: StillsFit, merged: MergedReflections, frames: FrameMerged, s
     return [
         f"instrument: camera length {p.camera_length_mm:.2f} mm from the known cell, ellipse {p.ellipse_percent:.2f} % "
         f"at {p.ellipse_azimuth_deg:.0f}°, residual {fit.rms_px:.3f} px; {fit.geometry.distortion.sentence()}",
+        f"turns of single stills are known to {np.median(fit.turn_su_deg[:, :2]):.3f}° across the beam and "
+        f"{np.median(fit.turn_su_deg[:, 2]):.3f}° about it (median standard uncertainties)",
         f"{fit.rocking.sentence()}; relative error of the kinematical model {100 * fit.error:.0f} %",
         f"merged: {len(merged.hkl)} unique to {merged.g_max_per_angstrom:.2f} Å⁻¹ from {spots} spots, "
         f"R_int {merged.r_int_percent:.1f} %, completeness {merged.completeness_percent:.0f} %, redundancy "

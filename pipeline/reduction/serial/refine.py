@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.reduction.geometry import Geometry, predicted_px, stepped
-from pipeline.reduction.normal import Normal, Prior, normal_equations, solve
+from pipeline.reduction.normal import Normal, Prior, normal_equations, solve, uncertainties
 from pipeline.reduction.observations import Observations
 from pipeline.reduction.position_rows import excitation_rows
 from pipeline.reduction.predict import Sweep
@@ -41,7 +41,8 @@ LARGEST_TURN_DEG = 0.15
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class StillsFit:
     """Geometry; scale of each frame (frames,); rocking curve; relative error of the kinematical model; rms of the
-    positions in px; cycles; counts that the model expects of each observation (n,)."""
+    positions in px; cycles; counts that the model expects of each observation (n,); standard uncertainties of each
+    still's turns about x, y, z (frames, 3) in degrees."""
 
     geometry: Geometry
     scale: Floats
@@ -50,6 +51,7 @@ class StillsFit:
     rms_px: float
     cycles: int
     expected: Floats
+    turn_su_deg: Floats
 
 
 def refine_stills(
@@ -79,9 +81,10 @@ def refine_stills(
         f2 = settle(o, p * scale[o.frame], group, groups, error, f2)
         error = relative_error(o, f2[group] * p * scale[o.frame], groups + 3 * frames)
         unit = f2[group] * scale[o.frame]
-        intensities = _intensity_equations(now, o, unit, p, slope, error)
         positions, rms = _position_equations(now, spots)
-        x, own = solve(intensities.plus(positions), _prior(now, geometry, log_scale))
+        normal = _intensity_equations(now, o, unit, p, slope, error).plus(positions)
+        prior = _prior(now, geometry, log_scale)
+        x, own = solve(normal, prior)
         now, turned_deg = _moved(now, x, own)
         log_scale = log_scale + np.clip(own[:, 5], -0.5, 0.5)
         log_scale -= np.median(log_scale)
@@ -91,7 +94,14 @@ def refine_stills(
     share = passage(o, now, sweep).share(rocking)[0] * scale[o.frame]
     expected = settle(o, share, group, groups, error, f2)[group] * share
     return StillsFit(
-        geometry=now, scale=scale, rocking=rocking, error=error, rms_px=rms, cycles=cycle, expected=expected
+        geometry=now,
+        scale=scale,
+        rocking=rocking,
+        error=error,
+        rms_px=rms,
+        cycles=cycle,
+        expected=expected,
+        turn_su_deg=np.degrees(uncertainties(normal, prior)[1][:, 2:5]),
     )
 
 
