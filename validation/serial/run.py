@@ -15,8 +15,7 @@ from validation.serial.page import write_page
 from validation.serial.runs import Finished, kept_run
 
 EXPOSURES_S, EXPOSURE_FRAMES = (0.5, 0.05, 0.01, 0.005), 60
-MOTIONS_DEG, MOTIREDUCED_ONLY = ("solution.enabled=false",)
-ON_FRAMES = (0.0, 1.0, 2.0), 40
+MOTIONS_DEG, MOTION_FRAMES = (0.0, 1.0, 2.0), 40
 KINEMATICAL_ONLY = ("refinement.frame_based=false", "refinement.dynamical=false")
 REDUCED_ONLY = ("solution.enabled=false",)
 ON_FRAMES = ("refinement.frame_based=true", "refinement.dynamical=true")
