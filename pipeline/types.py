@@ -100,6 +100,8 @@ class Solution:
     verdict: str
     density: Floats | None = None  # (u, v, w) symmetrised map in the crystal's setting
     evidence: tuple[tuple[str, float], ...] = ()  # the numbers behind the verdict, by name
+    phi: tuple[float, ...] = ()  # symmetry disagreement of the candidates' phases, in their order: 0 perfect, 1 random
+    starts: tuple[tuple[float, float], ...] = ()  # of each random start: residual of the phasing, R of its best model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

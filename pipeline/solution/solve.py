@@ -38,14 +38,16 @@ def solve_structure(
     problem = pose(merged=merged, cell=cell, composition=composition, volume_angstrom3=density_angstrom3_per_formula)
     generator = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, 0x736F6C76])))
     attempts: list[Attempt] = []
+    residuals: list[float] = []
     for done in range(0, starts, BATCH):
         batch = min(BATCH, starts - done)
-        attempts = _after_batch(problem, attempts, generator, range(done, done + batch))
+        attempts, found = _after_batch(problem, attempts, generator, range(done, done + batch))
+        residuals += found
         if progress is not None:
             progress(done + batch, starts)
         if settled(attempts):
             break
-    solution = choose(problem.spots, attempts, composition=composition, starts=starts)
+    solution = choose(problem.spots, attempts, residuals=residuals)
     if solution.crystal is None:
         return solution
     return replace(solution, density=model_phased_density(problem.spots, solution.crystal))
@@ -53,11 +55,15 @@ def solve_structure(
 
 def _after_batch(
     problem: Problem, attempts: list[Attempt], generator: np.random.Generator, numbers: range
-) -> list[Attempt]:
-    """The attempts with those of some more starts, tested; it ends early when a model has passed its test."""
-    phased, _ = flip_charges(hkl=problem.primitive_hkl, e=problem.spots.e, measured=problem.spots.measured,
+) -> tuple[list[Attempt], list[float]]:
+    """The attempts with those of some more starts, tested, and the residuals of these starts.
+
+    It ends early when a model has passed its test.
+    """
+    phased, residual = flip_charges(hkl=problem.primitive_hkl, e=problem.spots.e, measured=problem.spots.measured,
                              starts=len(numbers), generator=generator)  # fmt: skip
     untried: Untried = {}
+    residuals = [float(r) for r in residual]
     for number, f in zip(numbers, phased, strict=True):
         found, rest = try_phases(problem, f, start=number)
         untried[number] = (f, rest)
@@ -65,8 +71,9 @@ def _after_batch(
         if promising(attempts):
             attempts = _with_lower_groups(problem, examined(problem, attempts, generator, most=1), generator, untried)
             if settled(attempts):
-                return attempts
-    return _with_lower_groups(problem, examined(problem, attempts, generator, most=TESTED), generator, untried)
+                return attempts, residuals
+    attempts = _with_lower_groups(problem, examined(problem, attempts, generator, most=TESTED), generator, untried)
+    return attempts, residuals
 
 
 def _with_lower_groups(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import gemmi
 
 from pipeline.solution.attempt import Attempt, repeated
@@ -13,14 +15,20 @@ from pipeline.types import Solution
 MOST_ALTERNATIVES = 3
 
 
-def choose(spots: Spots, attempts: list[Attempt], *, composition: str, starts: int) -> Solution:
-    """The best attempt with its verdict."""
-    names = _scores(attempts)
+def choose(spots: Spots, attempts: list[Attempt], *, residuals: Sequence[float]) -> Solution:
+    """The best attempt with its verdict. residuals: of the phasing, one for each start."""
+    candidates = _candidates(attempts)
+    names = tuple((a.candidate.setting.name, a.candidate.agreement) for a in candidates)
+    phi = tuple(a.candidate.phi for a in candidates)
+    starts = tuple(
+        (residual, min((a.r for a in attempts if a.start == number), default=1.0))
+        for number, residual in enumerate(residuals)
+    )
     best = best_attempt(attempts, spots)
     if best is None or best.model is None:
         reason = "no tabulated group agrees with the phases" if not names else "no group could hold the composition"
         return Solution(solved=False, crystal=None, space_group="", candidates=names, residual=1.0,
-                        verdict=f"not solved: {reason} in {starts} starts")  # fmt: skip
+                        verdict=f"not solved: {reason} in {len(starts)} starts", phi=phi, starts=starts)  # fmt: skip
     model, setting = best.model, best.candidate.setting
     figures = f"R {100 * model.r:.1f} %, {100 * model.residual:.0f} % of the map unexplained"
     open_questions = [
@@ -37,7 +45,8 @@ def choose(spots: Spots, attempts: list[Attempt], *, composition: str, starts: i
                 ("difference_peak", best.difference), ("repeated", float(repeated(best, attempts))),
                 ("power", model.atoms.power))  # fmt: skip
     return Solution(solved=not best.doubts, crystal=best.crystal, space_group=setting.name, candidates=names,
-                    residual=model.residual, verdict=sentence + _hand(setting), evidence=evidence)  # fmt: skip
+                    residual=model.residual, verdict=sentence + _hand(setting), evidence=evidence,
+                    phi=phi, starts=starts)  # fmt: skip
 
 
 def _hand(setting: Setting) -> str:
@@ -52,12 +61,11 @@ def _hand(setting: Setting) -> str:
     return "; averaged intensities do not tell the absolute structure"
 
 
-def _scores(attempts: list[Attempt]) -> tuple[tuple[str, float], ...]:
-    """Best agreement of each group over the starts, accepted groups of high order first."""
+def _candidates(attempts: list[Attempt]) -> list[Attempt]:
+    """Of each group the attempt whose phases agree best, accepted groups of high order first."""
     best: dict[str, Attempt] = {}
     for attempt in attempts:
         name = attempt.candidate.setting.name
         if name not in best or attempt.candidate.agreement > best[name].candidate.agreement:
             best[name] = attempt
-    order = sorted(best.values(), key=lambda a: (not a.accepted, a.figure, -a.candidate.order, -a.candidate.agreement))
-    return tuple((a.candidate.setting.name, a.candidate.agreement) for a in order)
+    return sorted(best.values(), key=lambda a: (not a.accepted, a.figure, -a.candidate.order, -a.candidate.agreement))
