@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pipeline.types import MergedReflections, Orientation
+from pipeline.types import MergedReflections, Orientation, Reflections
 from scenarios.build import formula_for_solution, solution_seed
 from scenarios.persist import load_json, load_npz, save_npz
 from scenarios.schema import Scenario
@@ -22,22 +22,28 @@ def _settings(scenario: Scenario) -> Mapping[str, object]:
     }
 
 
-def _read(context: Context) -> tuple[MergedReflections, Orientation]:
+Data = tuple[MergedReflections, Orientation, Reflections]
+
+
+def _read(context: Context) -> Data:
     merged = load_npz(MergedReflections, context.file("merged.npz"))
-    return merged, load_json(Orientation, context.file("orientation.json"))
+    orientation = load_json(Orientation, context.file("orientation.json"))
+    return merged, orientation, load_npz(Reflections, context.file("reflections.npz"))
 
 
-def _work(context: Context, data: tuple[MergedReflections, Orientation]) -> Outcome:
+def _work(context: Context, data: Data) -> Outcome:
+    from pipeline.reduction.merge import unmerged
+    from pipeline.solution.laue import solve_in_any_class
     from pipeline.solution.output import ccp4_map, shelx_res
-    from pipeline.solution.solve import solve_structure
     from twin.files.atomic import write_bytes, write_text
     from twin.files.cif import write_crystal
     from twin.physics.electrons import wavelength_angstrom
 
-    merged, orientation = data
+    merged, orientation, reflections = data
     context.progress.begin("solve")
-    solution = solve_structure(
+    solution, _ = solve_in_any_class(
         merged=merged,
+        observations=None if reflections.partiality is None else unmerged(reflections, ub=orientation.ub),
         cell=orientation.cell,
         composition=formula_for_solution(context.scenario),
         seed=solution_seed(context.scenario),
@@ -63,8 +69,14 @@ def _work(context: Context, data: tuple[MergedReflections, Orientation]) -> Outc
 STAGE = Stage(
     name="solve",
     title="Solution",
-    sources=("pipeline/solution", "pipeline/types", "twin/physics", "scenarios/stages/solve"),
-    inputs=lambda scenario: ("merged.npz", "orientation.json"),
+    sources=(
+        "pipeline/solution",
+        "pipeline/reduction/merge",
+        "pipeline/types",
+        "twin/physics",
+        "scenarios/stages/solve",
+    ),
+    inputs=lambda scenario: ("merged.npz", "orientation.json", "reflections.npz"),
     settings=_settings,
     read=_read,
     work=_work,
