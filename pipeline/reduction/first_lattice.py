@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.reduction.axis import AxisSearch, find_tilt_axis, sense_of_rotation
-from pipeline.reduction.cell import find_cell
+from pipeline.reduction.cell import find_cell, reduce_basis
 from pipeline.reduction.errors import ReductionError
 from pipeline.reduction.indexing import index_in_space, points_at_zero_tilt
 from pipeline.reduction.lattice import Indexed, choose_symmetry, refine_indexed, refine_primitive
@@ -16,6 +16,7 @@ from pipeline.reduction.predict import excitation
 from pipeline.reduction.refine_geometry import Geometry
 from pipeline.reduction.series import px_per_inverse_angstrom, sweep_of
 from pipeline.reduction.spots import Survey
+from pipeline.reduction.superlattice import find_superlattice
 from pipeline.types import Peaks
 from twin.model.dataset import Dataset
 from twin.physics.projection import g_from_pixels, on_ewald_sphere
@@ -100,8 +101,10 @@ def decide_sense(dataset: Dataset, peaks: Peaks, geometry: Geometry) -> tuple[Ge
 
 
 def index_series(
-    dataset: Dataset, peaks: Peaks, start: Geometry, g_peaks: float
+    dataset: Dataset, peaks: Peaks, start: Geometry, g_peaks: float, seen: Survey | None = None
 ) -> tuple[Indexed, Geometry, list[str]]:
+    """Indexed spots, the primitive geometry and sentences. With ``seen`` the frames themselves are asked for intensity
+    between the points of the lattice."""
     px = px_per_inverse_angstrom(dataset)
     log = []
     geometry = start
@@ -123,6 +126,28 @@ def index_series(
             f"no lattice: the best one explains {100 * float(np.mean(good)):.0f} % of {len(good)} spots, "
             f"at least 20 % are needed"
         )
+    if seen is not None:
+        finer = find_superlattice(
+            dataset=dataset,
+            geometry=geometry,
+            sweep=sweep,
+            gain=seen.noise.gain,
+            g_max_per_angstrom=g_peaks,
+            beam_radius_px=seen.beam_radius_px,
+            peaks=peaks,
+        )
+        log.append(finer.sentence)
+        if finer.index > 1:
+            direct = reduce_basis(np.asarray(np.linalg.inv(finer.ub), dtype=np.float64))
+            geometry = replace(geometry, ub=np.asarray(np.linalg.inv(direct), dtype=np.float64))
+            geometry, hkl, good, _ = refine_primitive(
+                peaks=peaks,
+                geometry=geometry,
+                sweep=sweep,
+                px_per_angstrom=px,
+                g_max_per_angstrom=g_peaks,
+                width_per_angstrom=WIDTH,
+            )
     found = choose_symmetry(peaks=peaks, geometry=geometry, sweep=sweep, hkl=hkl, good=good)
     log.extend(found.tried)
     found = refine_indexed(

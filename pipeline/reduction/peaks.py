@@ -202,8 +202,8 @@ def expected_false(*, z: float, pixels: float, spot_sigma_px: float = 1.0) -> fl
     """Maxima above ``z`` that noise alone makes in ``pixels`` pixels of a filtered image.
 
     Density of maxima of a smooth normal field (Adler, The Geometry of Random Fields, 1981):
-    z exp(-z²/2) |ρ''| / (2π)^1.5 with ρ'' = -1 / (2 σ²) for white noise under a filter of width σ. The nearest pixel lies below a maximum by
-    |ρ''| z / 12 on average.
+    z exp(-z²/2) |ρ''| / (2π)^1.5 with ρ'' = -1 / (2 σ²) for white noise under a filter of width σ. The nearest pixel
+    lies below a maximum by |ρ''| z / 12 on average.
     """
     z *= 1.0 + 1.0 / (24.0 * spot_sigma_px**2)
     return float(pixels * z * np.exp(-0.5 * z * z) / ((2.0 * np.pi) ** 1.5 * 2.0 * spot_sigma_px**2))

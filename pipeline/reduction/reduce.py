@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 
@@ -14,7 +13,6 @@ from pipeline.reduction.indexing import points_at_zero_tilt
 from pipeline.reduction.integrate_series import Backgrounds, integrate_series, learn_profile
 from pipeline.reduction.lattice import Indexed
 from pipeline.reduction.orient import orient, with_expected_sigma
-from pipeline.reduction.predict import excitation
 from pipeline.reduction.rocking import Rocking
 from pipeline.reduction.series import px_per_inverse_angstrom, sweep_of
 from pipeline.reduction.spots import Survey, survey
@@ -38,17 +36,6 @@ def resolution_limit(dataset: Dataset, seen: Survey, found: Indexed, asked: floa
     return float(min(np.quantile(g, 0.99), 1.2 * edge))
 
 
-def first_rocking(dataset: Dataset, seen: Survey, found: Indexed) -> Rocking:
-    """A curve that reaches half again as far beyond the sweep as clear spots do, and not farther than WIDE."""
-    own = np.flatnonzero(found.good)
-    geometry = found.geometry
-    g = np.einsum("nij,nj->ni", geometry.rotation[seen.peaks.frame[own]], found.hkl[own] @ geometry.ub.T)
-    s, half = excitation(g_lab=g, sweep=sweep_of(dataset, geometry.microscope.projection.tilt_axis_deg))
-    reach = 1.5 * float(np.quantile(np.maximum(np.abs(s) - half, 0.0), 0.98)) + 0.002
-    wide = float(WIDE.reach(np.zeros(1))[0])
-    return replace(WIDE, width_per_angstrom=WIDE.width_per_angstrom * float(np.clip(reach / wide, 0.2, 1.0)))
-
-
 def reduce_series(
     *, dataset: Dataset, g_max_per_angstrom: float | None = None, progress: Progress | None = None
 ) -> ReducedSeries:
@@ -58,7 +45,7 @@ def reduce_series(
     seen = survey(dataset=dataset, px_per_inverse_angstrom=px_per_inverse_angstrom(dataset))
     log = [
         f"noise: gain {seen.noise.gain:.2f} counts from {seen.noise.pixels} pixels; "
-        f"{len(seen.peaks.frame)} spots; direct beam seen on "
+        f"{seen.said or len(seen.peaks.frame)}; direct beam seen on "
         f"{np.count_nonzero(seen.beam_seen)} of {len(seen.beam_seen)} frames, masked to {seen.beam_radius_px:.0f} px"
     ]
     tell("tilt axis", 0.3)
@@ -72,7 +59,7 @@ def reduce_series(
     log.append(sentence)
     points = points_at_zero_tilt(peaks=seen.peaks, geometry=start)
     g_peaks = float(np.quantile(np.linalg.norm(points, axis=1), 0.995))
-    found, _, more = index_series(dataset, seen.peaks, start, g_peaks)
+    found, _, more = index_series(dataset, seen.peaks, start, g_peaks, seen)
     log.extend(more)
     tell("integration", 0.5)
     return _integrate_and_merge(
@@ -88,8 +75,10 @@ def _integrate_and_merge(
     if np.count_nonzero(strong) < 20:
         strong = found.good & (peaks.intensity >= np.quantile(peaks.intensity[found.good], 0.5))
     backgrounds: Backgrounds = dict(seen.backgrounds)
-    profile = learn_profile(dataset=dataset, seen=seen, geometry=found.geometry, strong=strong, backgrounds=backgrounds)
-    geometry, hall, rocking = found.geometry, None, first_rocking(dataset, seen, found)
+    profile = learn_profile(
+        dataset=dataset, seen=seen, geometry=found.geometry, strong=strong, backgrounds=backgrounds
+    )
+    geometry, hall, rocking = found.geometry, None, WIDE
     for final in (False, True):
         o, learned = integrate_series(
             dataset=dataset,
@@ -111,7 +100,6 @@ def _integrate_and_merge(
             symmetry=symmetry,
             rocking=rocking,
             hall=hall,
-            cycles=14 if final else 6,
         )
         hall, rocking, geometry = evidence.hall, fit.rocking, fit.geometry
     log.append(evidence.sentence())

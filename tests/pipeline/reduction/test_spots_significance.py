@@ -47,7 +47,7 @@ def test_threshold_rises_until_noise_is_rare() -> None:
     noise = 5.0 + rng.exponential(0.2, size=75)
     few = np.concatenate([noise, np.full(100, 9.0)])
     many = np.concatenate([noise, np.full(10000, 9.0)])
-    assert purest_threshold(z=few, pixels=1.25e8) > 5.3
+    assert purest_threshold(z=few, pixels=1.25e8) > 5.1
     assert purest_threshold(z=many, pixels=1.25e8) == 5.0
 
 
