@@ -18,7 +18,7 @@ from twin.files.cif_writer import format_su
 from twin.physics.lattice import Floats, reciprocal_matrix
 from validation.plots.intensities import fo_fc, residuals
 from validation.plots.refined_frames import by_frame, by_strength
-from validation.plots.style import draw, svg
+from validation.plots.style import INK, TREATMENT_COLOUR, TREATMENT_NAME, draw, svg
 
 _STYLE = (
     "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}"
@@ -72,7 +72,8 @@ def _probability(refinements: Sequence[Refinement]) -> Figure:
     def paint(axes: NDArray[Any]) -> None:
         ax: Axes = axes[0, 0]
         for refinement in refinements:
-            ax.plot(*normal_quantiles(refinement), ".", ms=3, label=refinement.kind.replace("_", " "))
+            ax.plot(*normal_quantiles(refinement), ".", ms=3, color=TREATMENT_COLOUR.get(refinement.kind, INK),
+                    label=TREATMENT_NAME.get(refinement.kind, refinement.kind))  # fmt: skip
         ax.axline((0.0, 0.0), slope=1.0, lw=0.8, color="0.5")
         ax.set(xlabel="expected normal quantile", ylabel="(F_o − F_c) / σ")
         ax.legend(frameon=False)
@@ -99,7 +100,7 @@ def refinement_page(
     of_frames = [(r, t) for r, t in zip(refinements, turns, strict=True) if r.frame.max(initial=-1) >= 0]
     parts += [_picture(by_frame(r, t)) for r, t in of_frames]
     for r in refinements:
-        parts.append(f"<h2>{escape(r.kind.replace('_', ' '))}</h2><p>{escape(r.verdict)}.</p>")
+        parts.append(f"<h2>{escape(r.kind.replace('_', ' '))}</h2><p>{escape(r.verdict.rstrip('.'))}</p>")
         head = ("", "reflections", "R(obs) %", "R(all) %")
         for name, key in (("|g|, Å⁻¹", resolution(r)), ("F_o", r.f_obs)):
             rows = [(f"{name} {label}", str(n), _n(a), _n(b)) for label, n, a, b in grouped_r(r, key, groups=8)]
@@ -117,7 +118,7 @@ def _figures(refinements: Sequence[Refinement]) -> list[tuple[str, ...]]:
         return (name, *values)
 
     rs = refinements
-    return [
+    rows = [
         row("R(obs), %", [_n(r.r_obs_percent) for r in rs]),
         row("R(all), %", [_n(r.r_all_percent) for r in rs]),
         row("wR(all), %", [_n(r.wr_all_percent) for r in rs]),
@@ -128,6 +129,7 @@ def _figures(refinements: Sequence[Refinement]) -> list[tuple[str, ...]]:
         row("thickness, nm", [_n(r.thickness_nm) for r in rs]),
         row("mosaicity, degrees", [_n(r.mosaicity_deg) for r in rs]),
     ]
+    return [r for r in rows if any(r[1:])]
 
 
 def _by_frame(r: Refinement) -> list[tuple[str, ...]]:
