@@ -32,6 +32,9 @@ def orientation_errors(*, score: OrientationScore, along: FrameAxis) -> Figure:
         ax.axhline(score.rms_error_deg, color=INK, lw=0.9, ls="--", label=f"rms {score.rms_error_deg:.3f}°")
         top = 1.25 * max(float(np.nanmax(score.absolute_deg)), float(np.nanmax(score.error_deg)), 1e-6)
         ax.set(xlabel=along.label, ylabel="misorientation (°)", ylim=(0, top))
+        if not along.joined:  # single stills can be altogether wrong
+            ax.axhline(score.median_error_deg, color=INK, lw=0.9, label=f"median {score.median_error_deg:.3f}°")
+            ax.set(yscale="log", ylim=(1e-3, 1e3))
         ax.legend(loc="upper center", ncols=3, columnspacing=1.2, handletextpad=0.4)
 
     return draw(paint, width=6.0, height=3.0)

@@ -17,8 +17,8 @@ from twin.files.atomic import write_text
 from twin.files.json import parse_json, read_json, to_json, write_json
 from validation.serial.runs import Finished, edtwin, finished, kept, overrides
 
-FRAMES = 40
-TURNS_DEG = (0.0, 0.1, 0.2, 0.4, 0.8)  # standard deviation about each of x, y, z
+FRAMES = 24
+TURNS_DEG = (0.0, 0.2, 0.4, 0.8)  # standard deviation about each of x, y, z
 FIRST = ("refinement.frame_based=false", "refinement.dynamical=false")
 AGAIN = ("refinement.frame_based=true", "refinement.dynamical=true")
 

@@ -23,6 +23,7 @@ from pipeline.reduction.rocking import Rocking
 from pipeline.reduction.serial.assemble import SerialReduction, assemble_serial, peak_of
 from pipeline.reduction.serial.index import IndexedStills, index_stills
 from pipeline.reduction.serial.known import KnownLattice, find_centring
+from pipeline.reduction.serial.outliers import fitting
 from pipeline.reduction.serial.refine import refine_stills
 from pipeline.reduction.serial.scale import calibrated
 from pipeline.reduction.serial.settings import ChosenSettings, choose_settings
@@ -114,7 +115,8 @@ def reduce_serial(
         rocking=rocking,
     )
     agree = chosen.correlation[np.arange(len(kept)), chosen.setting] >= LEAST_CORRELATION
-    log.append(f"{np.count_nonzero(~agree)} frames left out: their intensities are not those of the others")
+    agree &= fitting(o, fit)
+    log.append(f"{np.count_nonzero(~agree)} frames left out: their intensities or scales are not those of the others")
     return assemble_serial(
         seen=seen,
         kept=kept,

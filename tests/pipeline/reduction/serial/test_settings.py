@@ -15,6 +15,7 @@ from pipeline.reduction.refine_geometry import Positions
 from pipeline.reduction.rocking import Rocking
 from pipeline.reduction.serial.assemble import peak_of
 from pipeline.reduction.serial.known import KnownLattice, known_lattice
+from pipeline.reduction.serial.outliers import fitting
 from pipeline.reduction.serial.refine import refine_stills
 from pipeline.reduction.serial.settings import choose_settings
 from pipeline.reduction.shares import Passage, passage
@@ -134,3 +135,21 @@ def test_intensities_pull_the_tilts_to_hundredths_of_a_degree_and_positions_the_
     assert fit.geometry.microscope.projection.camera_length_mm == pytest.approx(p.camera_length_mm, rel=2e-4)
     np.testing.assert_array_equal(fit.geometry.ub, CUBIC.reciprocal)  # the cell is known and stays
     assert fit.rocking.fwhm_per_angstrom == pytest.approx(ROCKING.fwhm_per_angstrom, rel=0.1)
+    assert 0.2 < np.median(np.degrees(left)) / np.median(np.linalg.norm(fit.turn_su_deg, axis=1)) < 3.0
+    assert np.mean(fitting(m.o, fit)) > 0.9
+
+
+def test_a_still_in_a_wrong_orientation_is_left_out() -> None:
+    m = made(CUBIC.hall, seed=8)
+    turn = m.geometry.turn.copy()
+    turn[4] = Rotation.from_rotvec(np.radians(60.0) * np.ones(3) / np.sqrt(3)).as_matrix() @ turn[4]
+    clear = np.flatnonzero((m.o.intensity > 10.0 * m.o.sigma) & (m.o.frame != 4))
+    xy, _ = predicted_px(geometry=m.geometry, hkl=m.o.hkl[clear], frame=m.o.frame[clear])
+    spots = Positions(
+        hkl=m.o.hkl[clear], frame=m.o.frame[clear], observed_px=xy, sigma_px=np.full(len(clear), 0.2)
+    )
+    wrong = replace(m.geometry, turn=turn)
+    fit = refine_stills(geometry=wrong, spots=spots, observations=m.o, sweep=SWEEP, hall=CUBIC.hall, rocking=ROCKING)
+    keep = fitting(m.o, fit)
+    assert not keep[4]
+    assert np.mean(keep) > 0.9
