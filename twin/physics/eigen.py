@@ -7,8 +7,9 @@ Matrices, SIAM 2008, section 3.2)
 
 with the derivative iπt/K e where two eigenvalues meet: no derivative of an eigenvector is needed. The sum is turned
 round: what an intensity, averaged over thicknesses, depends on of A is one matrix Y_g = conj(C) X_g Cᵀ, so that the
-number of parameters does not count. Cost is that of the decomposition and of two products for each reflection that is
-active at an orientation, whatever the thickness; the recurrence of :mod:`twin.physics.derivatives` grows with both.
+number of parameters does not count; where there are fewer parameters than reflections, they are taken one by one.
+Cost is that of the decomposition and of two products for each reflection that is active at an orientation (or for each
+parameter), whatever the thickness; the recurrence of :mod:`twin.physics.derivatives` grows with both.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from twin.physics.lattice import Floats, Ints
 
 Array = NDArray[Any]
+_FEWER = 0.8
 _MEET = {np.dtype(np.float32): 0.03, np.dtype(np.float64): 1e-4}  # phase below which two eigenvalues are one
 
 
@@ -60,7 +62,10 @@ def eigen_intensities(
     wanted: Ints = np.asarray(rows, dtype=np.int64)
     total = np.zeros((2, wanted.size))
     turned = np.zeros((len(ds), wanted.size))
-    gathered = np.zeros((wanted.size if len(du) else 0, n, n), dtype=kind)
+    few = 0 < len(du) < _FEWER * float(np.mean(mask[wanted].sum(axis=0)))  # parameters one by one, not reflections
+    changes = np.ascontiguousarray(du.astype(kind)) if few else np.zeros((0, n, n), dtype=kind)
+    slopes = np.zeros((len(changes), wanted.size))
+    gathered = np.zeros((wanted.size if len(du) and not few else 0, n, n), dtype=kind)
     _accumulate(
         np.ascontiguousarray(u.astype(kind)),
         s,
@@ -73,12 +78,15 @@ def eigen_intensities(
         wanted,
         bool(len(du) or len(ds)),
         _MEET[real],
+        changes,
         total,
+        slopes,
         turned,
         gathered,
     )
-    flat = du.reshape(len(du), n * n).astype(kind)
-    structural = 2.0 * (flat @ gathered.reshape(wanted.size, -1).T).real if len(du) else np.zeros((0, wanted.size))
+    structural = slopes
+    if len(gathered):
+        structural = 2.0 * (du.reshape(len(du), n * n).astype(kind) @ gathered.reshape(wanted.size, -1).T).real
     slope = total[1:] if thickness_scale_derivative else total[:0]
     return total[0], np.concatenate([structural, turned, slope]).astype(np.float64)
 
@@ -145,11 +153,13 @@ def _accumulate(
     rows: Ints,
     derivatives: bool,
     meet: float,
+    changes: Array,
     total: Floats,
+    slopes: Floats,
     turned: Floats,
     gathered: Array,
 ) -> None:
-    """Add every orientation to total (2, M), turned (Q, M) and gathered (M, N, N)."""
+    """Add every orientation to total (2, M), slopes (P, M) or gathered (M, N, N), and turned (Q, M)."""
     for c in range(s.shape[1]):
         chosen = np.flatnonzero(active[:, c])
         place = np.full(u.shape[0], -1)
@@ -166,6 +176,15 @@ def _accumulate(
         if not derivatives:
             continue
         inverse, close = _differences(gamma, meet * k / (np.pi * thickness.max()))
+        if changes.shape[0] > 0:
+            local, flat = place[rows[here]], np.zeros(u.shape[0])
+            for p in range(changes.shape[0]):
+                moved = np.dot(_block(changes[p], chosen, flat), vectors)
+                _add(azimuths[c], _response(vectors, moved, local, a, b, inverse, close, k), here, slopes[p])
+            for q in range(ds.shape[0]):
+                moved = _scaled(vectors, 2.0 * k * ds[q, :, c], chosen)
+                _add(azimuths[c], _response(vectors, moved, local, a, b, inverse, close, k), here, turned[q])
+            continue
         for m in range(here.size):
             y = _sensitivity(vectors, place[rows[here[m]]], a[m], b[m], inverse, close, k)
             for q in range(ds.shape[0]):
@@ -233,6 +252,59 @@ def _differences(gamma: Floats, meet: float) -> tuple[Floats, NDArray[np.bool_]]
                 inverse[i, j] = 1.0 / (gamma[i] - gamma[j])
                 close[i, j] = False
     return inverse, close
+
+
+@numba.njit(cache=True)
+def _add(weight: float, values: Floats, here: Ints, out: Floats) -> None:
+    """out[here] += weight · values."""
+    for m in range(here.size):
+        out[here[m]] += weight * values[m]
+
+
+@numba.njit(cache=True)
+def _scaled(vectors: Array, diagonal: Floats, chosen: Ints) -> Array:
+    """diag(diagonal[chosen]) · vectors."""
+    out = np.empty_like(vectors)
+    for i in range(chosen.size):
+        for j in range(chosen.size):
+            out[i, j] = diagonal[chosen[i]] * vectors[i, j]
+    return out
+
+
+@numba.njit(cache=True)
+def _response(
+    vectors: Array,
+    moved: Array,
+    rows: Ints,
+    a: Array,
+    b: Array,
+    inverse: Floats,
+    close: NDArray[np.bool_],
+    k: float,
+) -> Floats:
+    """∂I (m,) of an orientation with weight 1 for a change ∂A of the matrix; moved: ∂A · vectors (n, n)."""
+    n, m = inverse.shape[0], rows.size
+    b_matrix = np.dot(np.ascontiguousarray(np.conj(vectors).T), moved)
+    divided, column = np.zeros((n, n), dtype=vectors.dtype), np.zeros(n, dtype=np.complex128)
+    own = np.empty((m, n), dtype=vectors.dtype)
+    for g in range(m):
+        own[g] = vectors[rows[g]]
+    out = np.zeros(m)
+    for i in range(n):
+        for j in range(n):
+            start = np.conj(vectors[0, j])
+            if close[i, j]:
+                for g in range(m):
+                    front = b_matrix[i, j] * own[g, i] * start * complex(0.0, np.pi / k)
+                    out[g] += (front * (b[g, i] + b[g, j])).real
+            else:
+                divided[i, j] = b_matrix[i, j] * inverse[i, j]
+                column[i] += divided[i, j] * start
+    onto = np.dot(own, divided)
+    for g in range(m):
+        for i in range(n):
+            out[g] += 2.0 * (own[g, i] * a[g, i] * column[i] - onto[g, i] * np.conj(vectors[0, i]) * a[g, i]).real
+    return out
 
 
 @numba.njit(cache=True)

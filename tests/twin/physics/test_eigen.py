@@ -40,8 +40,10 @@ def _problem(*, real, beams=24, steps=7, parameters=3, thickness=900.0, nodes=9,
 
 @pytest.mark.parametrize("real", [True, False])
 @pytest.mark.parametrize("masked", [True, False])
-def test_agrees_with_the_recurrence(real, masked):
-    problem = _problem(real=real)
+@pytest.mark.parametrize("parameters", [3, 20])
+def test_agrees_with_the_recurrence(real, masked, parameters):
+    """Parameters one by one where they are fewer than reflections, reflections one by one where they are not."""
+    problem = _problem(real=real, parameters=parameters)
     active = np.abs(problem["excitation_error"]) < 0.02 if masked else None
     intensity, rows = intensities_with_derivatives(**problem, active=active)
     by_eigen, by_eigen_rows = eigen_intensities(**problem, active=active)
