@@ -12,7 +12,8 @@ from pipeline.solution.likelihood import DECISIVE, Explanation, explanation, pre
 from pipeline.solution.model import design, scaled, structure_factors_of
 from pipeline.solution.spots import Spots
 from pipeline.solution.workspace import unique_rows
-from twin.physics.lattice import direct_matrix
+from twin.physics.lattice import Ints, direct_matrix
+from twin.physics.symmetry import systematically_absent
 
 MOST_RIVALS = 8
 ENANTIOMORPHS = frozenset({
@@ -22,24 +23,24 @@ ENANTIOMORPHS = frozenset({
 
 
 def best_attempt(attempts: list[Attempt], spots: Spots) -> Attempt | None:
-    """The first that passed its test, unless another that did is decisively more likely; the first of all if none did.
+    """The first that passed its test, unless another one is decisively more likely; the first of all if none did.
 
     Vuong's test with the penalty for parameters settles what R and the unexplained map, which judge a single model, do
-    not: a group of lower order whose positions hold one element each, where the higher one mixes them.
+    not. A group of lower order wins only where the higher one mixes elements and it gives every position one: with
+    more parameters it would fit the multiple scattering.
     """
     ranked = modelled(attempts)
     passed = [a for a in ranked if not a.doubts]
     if not passed:
         return ranked[0] if ranked else None
-    best, own = passed[0], explained(passed[0], spots)
+    best = passed[0]
     for other in ranked[: 2 * MOST_RIVALS]:
         lower = other.candidate.order < best.candidate.order
         candidate = replace(other, vouched=True) if lower else other
-        if other is best or candidate.doubts:
+        if other is best or candidate.doubts or (lower and not _orders(other, best)):
             continue
-        theirs = explained(other, spots)
-        if preference(theirs, own) > DECISIVE:
-            best, own = candidate, theirs
+        if advantage(candidate, best, spots) > DECISIVE:
+            best = candidate
     return best
 
 
@@ -47,36 +48,40 @@ def group_rivals(best: Attempt, attempts: list[Attempt], spots: Spots) -> list[s
     """Names of groups of another type that the data do not exclude.
 
     A group of the same or a higher order is a rival unless the best one explains the data decisively better. So is a
-    group of a lower order that gives every position one element where the best one mixes them. Any other group of a
-    lower order must explain the data decisively better itself: symmetry is not given up for less.
+    group of a lower order that gives every position one element where the best one mixes them.
     """
     chosen: dict[str, Attempt] = {}
     for other in modelled(attempts):
         setting = other.candidate.setting
-        if not same_but_for_hand(setting.number, best.candidate.setting.number):
-            chosen.setdefault(setting.name, other)
-    if not chosen:
-        return []
-    own = explained(best, spots)
-    found = []
-    for name, other in list(chosen.items())[:MOST_RIVALS]:
-        advantage = preference(own, explained(other, spots))
-        orders = _mixed(best) and not _mixed(other)
-        lower = other.candidate.order < best.candidate.order and not orders
-        if advantage < (-DECISIVE if lower else DECISIVE):
-            found.append(name)
-    return found
+        lower = other.candidate.order < best.candidate.order
+        if same_but_for_hand(setting.number, best.candidate.setting.number) or (lower and not _orders(other, best)):
+            continue
+        chosen.setdefault(setting.name, other)
+    return [name for name, other in list(chosen.items())[:MOST_RIVALS] if advantage(best, other, spots) < DECISIVE]
+
+
+def _orders(first: Attempt, second: Attempt) -> bool:
+    """Whether the first gives every position one element and the second does not."""
+    return _mixed(second) and not _mixed(first)
 
 
 def _mixed(attempt: Attempt) -> bool:
     return attempt.model is not None and is_mixed(attempt.model.atoms)
 
 
-def explained(attempt: Attempt, spots: Spots) -> Explanation:
-    """Likelihood of every measured reflection, those that the group forbids included."""
+def advantage(first: Attempt, second: Attempt, spots: Spots) -> float:
+    """Vuong's statistic of two attempts over the reflections that neither group forbids.
+
+    Forbidden reflections are lit by multiple scattering: they speak through their mean intensity, not here.
+    """
+    dark = [systematically_absent(spots.hkl, a.candidate.setting.hall) for a in (first, second)]
+    rows = unique_rows(spots.unique, spots.measured & ~dark[0] & ~dark[1])
+    return preference(_explained(first, spots, rows), _explained(second, spots, rows))
+
+
+def _explained(attempt: Attempt, spots: Spots, rows: Ints) -> Explanation:
     assert attempt.model is not None
     atoms, hall = attempt.model.atoms, attempt.candidate.setting.hall
-    rows = unique_rows(spots.unique, spots.measured)
     tables = design(hall=hall, cell=spots.cell, hkl=spots.hkl[rows], elements=atoms.elements)
     f_obs = np.sqrt(spots.raw[rows])
     calculated = scaled(f_obs, np.abs(structure_factors_of(tables, atoms)), atoms.power)
