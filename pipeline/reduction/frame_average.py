@@ -100,11 +100,11 @@ def _with_sums(
     whole: NDArray[np.bool_],
     strong: float = 10.0,
 ) -> tuple[Floats, Floats]:
-    """Sums over frames in place of least squares where the curve was swept wholly and the sum exceeds ``strong``
-    sigma."""
+    """Sums over frames in place of least squares where the curve was swept wholly, the sum exceeds ``strong`` sigma
+    and is the surer of the two: least squares share the error of the model, sums gather more background."""
     n = len(f2)
     total = np.bincount(group, weights=o.intensity, minlength=n)
     noise = np.sqrt(np.bincount(group, weights=o.sigma**2, minlength=n))
     below = np.maximum(np.bincount(group, weights=share, minlength=n), 1e-30)
-    use = whole & (total > strong * noise)
+    use = whole & (total > strong * noise) & (noise / below < sigma)
     return np.where(use, total / below, f2), np.where(use, noise / below, sigma)
