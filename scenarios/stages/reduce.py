@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pipeline.reduction.serial.assemble import SerialReduction
 
 PEAKS, ORIENTATION, REFLECTIONS, MERGED = "peaks.npz", "orientation.json", "reflections.npz", "merged.npz"
+STILLS = "stills.json"  # of serial series only
 KIN_PETS, DYN_PETS, SHELX = "reflections_kin.cif_pets", "reflections_dyn.cif_pets", "kinematical.hkl"
 
 
@@ -55,6 +56,8 @@ def _reduced(context: Context, dataset: Any) -> ReducedSeries | SerialReduction:
 
 
 def _work(context: Context, dataset: Any) -> Outcome:
+    from pipeline.reduction.serial.assemble import SerialReduction
+
     context.progress.begin("reduce", total=100)
     reduced = _reduced(context, dataset)
     save_npz(context.file(PEAKS), reduced.peaks)
@@ -62,8 +65,11 @@ def _work(context: Context, dataset: Any) -> Outcome:
     save_npz(context.file(REFLECTIONS), reduced.reflections)
     save_npz(context.file(MERGED), reduced.merged)
     _export(context, reduced, mode=dataset.mode)
-    outputs = (PEAKS, ORIENTATION, REFLECTIONS, MERGED, KIN_PETS, DYN_PETS, SHELX)
-    return Outcome(outputs=outputs, notes=reduced.orientation.notes)
+    outputs = [PEAKS, ORIENTATION, REFLECTIONS, MERGED, KIN_PETS, DYN_PETS, SHELX]
+    if isinstance(reduced, SerialReduction):
+        save_json(context.file(STILLS), reduced.quality)
+        outputs.append(STILLS)
+    return Outcome(outputs=tuple(outputs), notes=reduced.orientation.notes)
 
 
 def _export(context: Context, reduced: ReducedSeries | SerialReduction, *, mode: str) -> None:

@@ -10,6 +10,7 @@ from pipeline.types import MergedReflections, Orientation, Refinement, Reflectio
 from scenarios.persist import load_json, load_npz, save_npz
 from scenarios.schema import Scenario
 from scenarios.stages.base import Context, Outcome, Stage
+from scenarios.stages.reduce import STILLS
 from twin.model.crystal import Crystal
 
 if TYPE_CHECKING:
@@ -103,6 +104,12 @@ def _frame_based(context: Context, data: _Data) -> Outcome:
 
 
 def _dynamical(context: Context, data: _Data) -> Outcome:
+    if context.scenario.acquisition.mode == "serial":
+        from pipeline.reduction.serial.quality import StillsQuality, why_no_dynamical_refinement
+
+        quality = load_json(StillsQuality, context.file(STILLS))
+        if reason := why_no_dynamical_refinement(quality, data.reflections):
+            raise ValueError(reason)
     outcome = _on_frames(context, data, kind=DYNAMICAL)
     _write_cif(context, DYNAMICAL_CIF, load_npz(Refinement, context.file(refinement_file(DYNAMICAL))))
     return Outcome(outputs=(*outcome.outputs, DYNAMICAL_CIF), notes=outcome.notes)
@@ -173,7 +180,8 @@ KINEMATICAL = Stage(
     forgiving=True,
 )
 def _frame_inputs(scenario: Scenario) -> tuple[str, ...]:
-    return (*_INPUTS, refinement_file(AVERAGED)) if scenario.refinement.kinematical else _INPUTS
+    stills = (STILLS,) if scenario.acquisition.mode == "serial" else ()
+    return (*_INPUTS, *stills, *((refinement_file(AVERAGED),) if scenario.refinement.kinematical else ()))
 
 
 FRAMES = Stage(

@@ -10,7 +10,7 @@ import pytest
 
 from scenarios.load import load_scenario
 from scenarios.progress import Silent
-from scenarios.run import run_in_folder, run_scenario
+from scenarios.run import run_in_folder, run_scenario, summarise_folder
 
 SERIAL = Path(__file__).parent / "serial.toml"
 
@@ -43,6 +43,23 @@ def test_the_log_says_what_was_found(folder: Path) -> None:
     notes = " ".join(json.loads((folder / "orientation.json").read_text())["notes"])
     for words in ("have an orientation", "centring I", "2 orientations have the same spots", "camera length"):
         assert words in notes
+
+
+def test_such_stills_carry_a_dynamical_refinement_and_gain_by_it(folder: Path) -> None:
+    both = ["refinement.frame_based=true", "refinement.dynamical=true"]
+    stages = ("refine_frame_based", "refine_dynamical")
+    assert run_in_folder(folder, progress=Silent(), stages=stages, overrides=both).failed == ()
+    summary = summarise_folder(folder)
+    gain = summary["kinematical"]["frame_based"]["r_obs_percent"] - summary["dynamical"]["r_obs_percent"]
+    assert gain > 1.0  # claim of Table 3: one to five points
+
+
+def test_stills_of_poor_orientation_are_refused_a_dynamical_refinement(folder: Path) -> None:
+    table = json.loads((folder / "stills.json").read_text())
+    table["turn_su_deg"] = [[0.9, 0.9, 0.1] for _ in table["turn_su_deg"]]
+    (folder / "stills.json").write_text(json.dumps(table))
+    result = run_in_folder(folder, progress=Silent(), stages=("refine_dynamical",))
+    assert "known to 0.90° or worse" in str(result.failed[0].failed)
 
 
 def test_a_wrong_cell_ends_the_reduction_with_a_sentence(folder: Path) -> None:

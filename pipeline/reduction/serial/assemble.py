@@ -13,6 +13,7 @@ from pipeline.reduction.observations import Observations, take
 from pipeline.reduction.predict import Sweep
 from pipeline.reduction.rocking import Rocking, density
 from pipeline.reduction.serial.known import KnownLattice
+from pipeline.reduction.serial.quality import StillsQuality
 from pipeline.reduction.serial.refine import StillsFit
 from pipeline.reduction.shares import passage
 from pipeline.reduction.spot_profile import SpotProfile
@@ -36,6 +37,7 @@ class SerialReduction:
     shells: tuple[Shell, ...]
     profile: SpotProfile
     rocking: Rocking
+    quality: StillsQuality
     log: tuple[str, ...]
 
 
@@ -88,6 +90,7 @@ def assemble_serial(
         ),
         profile=profile,
         rocking=fit.rocking,
+        quality=StillsQuality(frame=kept[agree], turn_su_deg=fit.turn_su_deg[agree]),
         log=tuple(log),
     )
 
