@@ -23,8 +23,8 @@ Array = NDArray[Any]
 CHUNK = 16
 _LINE = 64  # bytes
 _SIZES = np.array([1, 2, 4, 8, 16, 32, 64])
-_PACKED = {"float32": 23.0, "float64": 15.0, "complex64": 6.0, "complex128": 6.0}  # columns' worth of packing
-_SMALL = 10.0  # only types that pack dearly have products without
+_PACKED = {"float32": 23.0, "float64": 15.0}  # columns' worth of packing
+_UNPACKED = 1_000_000  # multiplications
 _NO_WEIGHT = np.empty((0, 0))
 _NO_MASK = np.empty((0, 0), dtype=bool)
 
@@ -48,11 +48,18 @@ class Picked:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Workspace:
-    """Flat arrays for the largest block of a frame: matrix (n²), diagonal and mask (s n), ring of CHUNK terms."""
+    """Flat real arrays for the largest block of a frame.
+
+    matrix (n²), diagonal and mask (s n), ring of CHUNK terms (r s n). r is 2 where states are complex: real parts in
+    the first s rows, imaginary ones below; then imaginary (n²) is that of the matrix and product (2 s n) a second
+    result.
+    """
 
     matrix: Array
+    imaginary: Array
     diagonal: Array
     mask: Array
+    product: Array
     ring: Array
 
 
@@ -65,13 +72,16 @@ def blocks(slab: Slab, *, terms: int = 40, width: int = 1, single: bool = False)
     """
     n, s = slab.diagonal.shape
     active = slab.active
+    kind = kind_of(slab.matrix, single=single)
+    line, states = padded(1, kind.type(0).real.dtype), 2 if kind.kind == "c" else 1
     if active is None:
-        everything = np.arange(n)
-        return [Block(columns=np.arange(i, min(i + 64, s)), rows=everything) for i in range(0, s, 64)]
+        fits = _UNPACKED // (states * (-(-n // line) * line) ** 2)  # so many have products without packing
+        pieces = -(-s // (int(fits) if width == 1 and fits >= 8 else 64))
+        return [Block(columns=part, rows=np.arange(n)) for part in np.array_split(np.arange(s), pieces)]
     sizes = _SIZES[: int(np.searchsorted(_SIZES, s)) + 1]
     sizes = sizes[(sizes >= 4) | (s < 8)]
-    kind = kind_of(slab.matrix, single=single)
-    costs = _costs(active, sizes, terms, width, padded(1, kind), _PACKED[kind.name])
+    packed = _PACKED["float32" if single else "float64"]
+    costs = _costs(active, sizes, terms, width * states, line, packed)
     best = int(sizes[int(np.argmin(costs))])
     rows, ends = _unions(active, best)
     columns = np.arange(s)
@@ -94,10 +104,10 @@ def _costs(
 ) -> Floats:
     """Relative time of the frame for each size of its blocks, in multiplications of the best matrix product.
 
-    Measured on (s, n) by (n, n) products: they cost like s + 0.5 columns while real and small (1e6 multiplications),
-    else like s + ``packed``, since the matrix is then packed first. Gathering a matrix is like 35 columns of one term,
-    a block takes 4 µs. ``line``: elements to a cache line. Each derivative brings a matrix of its own, which is fetched
-    again at every step: like 4 more columns.
+    Measured on (s, n) by (n, n) products: they cost like s + 0.5 columns while small, else like s + ``packed``, since
+    the matrix is then packed first. Gathering a matrix is like 35 columns of one term, a block takes 4 µs. ``line``:
+    elements to a cache line. Each derivative brings a matrix of its own, which is fetched again at every step: like 4
+    more columns.
     """
     n, s = active.shape
     counts = np.zeros((sizes.size, -(-s // sizes[0])), dtype=np.int64)
@@ -118,7 +128,7 @@ def _costs(
         for b in range(-(-s // sizes[a])):
             square = float(-(-counts[a, b] // line) * line) ** 2
             wide = float(min(sizes[a], s - b * sizes[a]) * width)
-            fetch = 0.5 if packed >= _SMALL and square * wide <= 1e6 else packed
+            fetch = 0.5 if square * wide <= _UNPACKED else packed
             total[a] += square * (wide + fetch + 4.0 * (width - 1) + 35.0 / terms) + 3e5 / terms
     return total
 
@@ -158,15 +168,17 @@ def aligned(size: int, kind: np.dtype[Any]) -> Array:
 
 
 def workspace(parts: Sequence[Block], kind: np.dtype[Any]) -> Workspace:
-    """Memory for the largest of the blocks."""
-    n = [padded(b.rows.size, kind) for b in parts]
+    """Memory for the largest of the blocks; ``kind``: of the states."""
+    real, twice = kind.type(0).real.dtype, kind.kind == "c"
+    n = [padded(b.rows.size, real) for b in parts]
     states = max(size * b.columns.size for size, b in zip(n, parts, strict=True))
-    real = np.zeros(0, dtype=kind).real.dtype
     return Workspace(
-        matrix=aligned(max(n) ** 2, kind),
-        diagonal=aligned(states, kind),
+        matrix=aligned(max(n) ** 2, real),
+        imaginary=aligned(max(n) ** 2 if twice else 0, real),
+        diagonal=aligned(states, real),
         mask=aligned(states, real),
-        ring=aligned(CHUNK * states, kind),
+        product=aligned(2 * states if twice else 0, real),
+        ring=aligned((2 if twice else 1) * CHUNK * states, real),
     )
 
 
@@ -199,6 +211,18 @@ def block_operator(slab: Slab, block: Block, spectrum: Spectrum, *, kind: np.dty
 
 
 @numba.njit(cache=True)
+def fill_matrix(source: Array, rows: NDArray[np.int64], factor: float, matrix: Array) -> None:
+    """matrix[i, j] = factor · source[rows[i], rows[j]], and 0 in the padding."""
+    n = rows.size
+    for i in range(n):
+        line, out = source[rows[i]], matrix[i]
+        for j in range(n):
+            out[j] = factor * line[np.uint32(rows[j])]
+        out[n:] = 0.0
+    matrix[n:] = 0.0
+
+
+@numba.njit(cache=True)
 def fill_operator(
     source: Array,
     values: Floats,
@@ -217,16 +241,12 @@ def fill_operator(
     ``weight`` and ``active`` may be empty: ones, everything. Beams that are not active, and the padding, are 0.
     """
     n, m, s = rows.size, matrix.shape[0], diagonal.shape[0]
+    fill_matrix(source, rows, factor, matrix)
     for i in range(n):
-        line, out = source[rows[i]], matrix[i]
-        for j in range(n):
-            out[j] = factor * line[np.uint32(rows[j])]
-        out[n:] = 0.0
         for c in range(s):
             used = active.size == 0 or active[rows[i], first + c]
             diagonal[c, i] = factor * (values[rows[i], first + c] - shift) if used else 0.0
             mask[c, i] = 0.0 if not used else (1.0 if weight.size == 0 else weight[rows[i], first + c])
-    matrix[n:] = 0.0
     diagonal[:, n:m] = 0.0
     mask[:, n:m] = 0.0
 

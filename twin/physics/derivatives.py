@@ -15,9 +15,9 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from twin.physics.blocks import CHUNK, Block, block_operator, block_root, blocks, kind_of, local_rows
 from twin.physics.chebyshev import Series, Spectrum, Trials, series
+from twin.physics.derivative_terms import Sum, advance_sources, block_derivatives
 from twin.physics.lattice import Floats
 from twin.physics.propagation import default_tolerance, is_single
-from twin.physics.recurrence import Sum, advance_sources, block_derivatives
 from twin.physics.slab import Slab, prepare_slab
 
 Array = NDArray[Any]

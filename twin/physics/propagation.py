@@ -90,7 +90,7 @@ def propagate_slab(
 
     def expansion(spectrum: Spectrum) -> tuple[Series, Array]:
         coefficients = series(spectrum=spectrum, tau=slab.unit * thickness_angstrom, tolerance=limit)
-        return coefficients, coefficients.alternating(CHUNK, kind)
+        return coefficients, coefficients.alternating(CHUNK, kind.type(0).real.dtype)
 
     trials = Trials(slab.spectra, expansion)
     count = n if rows is None else rows.size

@@ -12,47 +12,23 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from twin.physics.blocks import CHUNK, Block, Picked, Workspace, fill_operator, kind_of, operator_arrays, padded
+from twin.physics.blocks import (
+    CHUNK,
+    Block,
+    Picked,
+    Workspace,
+    fill_matrix,
+    fill_operator,
+    operator_arrays,
+    padded,
+)
 from twin.physics.chebyshev import Series, Spectrum
 from twin.physics.lattice import Floats
 from twin.physics.slab import Slab
 
 Array = NDArray[Any]
 _NO_ROOT = np.empty((0, 0))
-
-
-@numba.njit(cache=True, fastmath=True)
-def advance_sources(product: Array, source: Array, diagonal: Array, mask: Array, now: Array, before: Array) -> None:
-    """product ← mask · (product + source) + diagonal · now − before; (p, s, n), mask and diagonal (s, n)."""
-    for k in range(product.shape[0]):
-        for i in range(product.shape[1]):
-            for j in range(product.shape[2]):
-                product[k, i, j] = (
-                    mask[i, j] * (product[k, i, j] + source[k, i, j]) + diagonal[i, j] * now[k, i, j] - before[k, i, j]
-                )
-
-
-class Sum:
-    """Σ_k i^k r_kj X_k over chunks of terms, for all thicknesses j by one matrix product a chunk.
-
-    Even and odd terms are summed apart, which for real X_k are the real and the imaginary part.
-    """
-
-    def __init__(self, *, coefficients: Series, size: int, kind: np.dtype[Any]) -> None:
-        self._series = coefficients
-        self._weights = coefficients.alternating(2, kind)
-        self._parts = np.zeros((2, self._weights.shape[1], size), dtype=kind)
-
-    def add(self, start: int, terms: Array) -> None:
-        """Add terms (c, size) that are number ``start`` (even) and following."""
-        flat = terms.reshape(len(terms), -1)
-        for parity in (0, 1):
-            chosen = flat[parity::2]
-            self._parts[parity] += self._weights[parity][:, start // 2 : start // 2 + len(chosen)] @ chosen
-
-    def value(self, shape: tuple[int, ...]) -> Array:
-        """(J, *shape) sum with its phases."""
-        return with_phase(self._parts, self._series.phase, shape)
+_NO_MATRIX = np.empty((0, 0))
 
 
 @numba.njit(cache=True, fastmath=True)
@@ -120,6 +96,72 @@ def _run(
     return last
 
 
+@numba.njit(cache=True, fastmath=True)
+def _advance_complex(
+    product: Array, other: Array, diagonal: Array, loss: float, mask: Array, now: Array, before: Array
+) -> None:
+    """product ← mask · (product + i other) + (diagonal + i loss) · now − before; rows: s real parts, s imaginary ones.
+
+    product: now · real part of the matrix; other: now · imaginary part; all flat (2 s n,) but diagonal and mask (s n,).
+    """
+    half = diagonal.size
+    for i in range(half):
+        j = half + i
+        real = mask[i] * (product[i] - other[j]) + diagonal[i] * now[i] - loss * now[j] - before[i]
+        product[j] = mask[i] * (product[j] + other[i]) + diagonal[i] * now[j] + loss * now[i] - before[j]
+        product[i] = real
+
+
+@numba.njit(cache=True)
+def _run_complex(
+    matrix: Array,
+    imaginary: Array,
+    diagonal: Array,
+    loss: float,
+    mask: Array,
+    other: Array,
+    space: Array,
+    weights: Array,
+    rows: NDArray[np.int64],
+    everything: bool,
+    terms: int,
+    parts: Array,
+) -> Array:
+    """As :func:`_run` for a complex matrix, by real products of twice as many rows; parts (2, J, 2 s m)."""
+    s, n = diagonal.shape
+    half = CHUNK // 2
+    ring = space[: 2 * CHUNK * s * n].reshape(2, half, 2 * s * n)
+    ring[0, 0] = 0.0
+    if terms < CHUNK:
+        ring[:] = 0.0
+    chosen = np.zeros((2, half, 0 if everything else 2 * s * rows.size), dtype=diagonal.dtype)
+    for i in range(s):
+        ring[0, 0, i * n] = 1.0
+        for j in range(n):
+            ring[1, 0, i * n + j] = 0.5 * mask[i, j] * matrix[0, j]
+            ring[1, 0, (s + i) * n + j] = 0.5 * mask[i, j] * imaginary[0, j]
+        ring[1, 0, i * n] += 0.5 * diagonal[i, 0]
+        ring[1, 0, (s + i) * n] += 0.5 * loss
+    turned = other[: 2 * s * n]
+    for c in range(-(-terms // CHUNK)):
+        for k in range(max(2, c * CHUNK), min(terms, (c + 1) * CHUNK)):
+            now = ring[(k - 1) % 2, ((k - 1) // 2) % half]
+            before = ring[k % 2, (k // 2 - 1) % half]
+            product = ring[k % 2, (k // 2) % half]
+            np.dot(now.reshape(2 * s, n), matrix, product.reshape(2 * s, n))
+            np.dot(now.reshape(2 * s, n), imaginary, turned.reshape(2 * s, n))
+            _advance_complex(product, turned, diagonal.reshape(-1), loss, mask.reshape(-1), now, before)
+        for parity in range(2):
+            part = np.ascontiguousarray(weights[parity][:, c * half : (c + 1) * half])
+            if everything:
+                parts[parity] += np.dot(part, ring[parity])
+            else:
+                _pick(ring[parity], rows, n, chosen[parity])
+                parts[parity] += np.dot(part, chosen[parity])
+    last: Array = ring[(terms - 1) % 2, ((terms - 1) // 2) % half]
+    return last
+
+
 @numba.njit(cache=True)
 def _scatter(
     parts: Array,
@@ -129,33 +171,38 @@ def _scatter(
     place: NDArray[np.int64],
     first: int,
     columns: int,
+    twice: bool,
     out: Array,
 ) -> None:
-    """out[:, place, first:] ← phase_j (even sum + i odd sum) / root; parts (2, J, s m), m ≥ p.
+    """out[:, place, first:] ← phase_j (even sum + i odd sum) / root; parts (2, J, s m), or ``twice`` as many, m ≥ p.
 
     phase (J,); root (N, S), or empty for ones; rows (p,) of the N beams; place (p,) of them in out (J, M, S).
     """
-    width = parts.shape[2] // columns
+    size = parts.shape[2] // 2 if twice else parts.shape[2]
+    width = size // columns
     for t in range(parts.shape[1]):
         for j in range(rows.size):
             for i in range(columns):
                 k = i * width + j
                 scale = 1.0 if root.size == 0 else 1.0 / root[rows[j], first + i]
-                out[t, place[j], first + i] = scale * phase[t] * (parts[0, t, k] + 1j * parts[1, t, k])
+                value = complex(parts[0, t, k], parts[1, t, k])
+                if twice:
+                    value += complex(-parts[1, t, size + k], parts[0, t, size + k])
+                out[t, place[j], first + i] = scale * phase[t] * value
 
 
 @numba.njit(cache=True)
 def _solve(
-    operator: tuple[Array, Floats, Floats, NDArray[np.bool_]],
+    operator: tuple[Array, Array, Floats, Floats, NDArray[np.bool_]],
     root: Floats,
     listed: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]],
     wanted: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]],
     scale: float,
-    shift: complex | float,
+    shift: complex,
     weights: Array,
     phase: Array,
     terms: int,
-    space: tuple[Array, Array, Array, Array],
+    space: tuple[Array, Array, Array, Array, Array, Array],
     line: int,
     todo: NDArray[np.int64],
     sizes: Floats,
@@ -165,22 +212,32 @@ def _solve(
 
     See :func:`solve_blocks`; ``line``: elements to a cache line.
     """
-    source, values, weight, active = operator
+    source, other_source, values, weight, active = operator
     columns, ends, all_rows = listed
     picks, picked, places = wanted
-    memory, long_diagonal, long_mask, ring = space
+    memory, imaginary, long_diagonal, long_mask, product, ring = space
+    twice = imaginary.size > 0
     for b in todo:
         rows = all_rows[ends[b] : ends[b + 1]]
         first, s = columns[b], columns[b + 1] - columns[b]
         n = -(-rows.size // line) * line
         matrix = memory[: n * n].reshape(n, n)
         diagonal, mask = long_diagonal[: s * n].reshape(s, n), long_mask[: s * n].reshape(s, n)
-        fill_operator(source, values, weight, active, rows, first, scale, shift, matrix, diagonal, mask)
+        fill_operator(source, values, weight, active, rows, first, scale, shift.real, matrix, diagonal, mask)
         local, place = picked[picks[b] : picks[b + 1]], places[picks[b] : picks[b + 1]]
         everything = local.size == rows.size
-        parts = np.zeros((2, phase.size, s * (n if everything else local.size)), dtype=matrix.dtype)
-        last = _run(matrix, diagonal, mask, ring, weights, local, everything, terms, parts)
-        _scatter(parts, phase, root, rows[local], place, first, s, out)
+        wide = (2 if twice else 1) * s * (n if everything else local.size)
+        parts = np.zeros((2, phase.size, wide), dtype=matrix.dtype)
+        if twice:
+            second = imaginary[: n * n].reshape(n, n)
+            fill_matrix(other_source, rows, scale, second)
+            loss = matrix.dtype.type(-scale * shift.imag)
+            last = _run_complex(
+                matrix, second, diagonal, loss, mask, product, ring, weights, local, everything, terms, parts
+            )
+        else:
+            last = _run(matrix, diagonal, mask, ring, weights, local, everything, terms, parts)
+        _scatter(parts, phase, root, rows[local], place, first, s, twice, out)
         sizes[b] = _largest(last)
 
 
@@ -210,51 +267,29 @@ def solve_blocks(
 ) -> Floats:
     """Amplitudes of the blocks ``todo`` into out (J, M, S); returns the largest element of each one's last term.
 
-    weights: ``coefficients.alternating(CHUNK, kind)``. A largest element beyond the growth that the spectrum allows
-    says that the bounds were too narrow.
+    weights: ``coefficients.alternating(CHUNK, real type)``. A largest element beyond the growth that the spectrum
+    allows says that the bounds were too narrow.
     """
-    kind = space.matrix.dtype
+    kind, twice = space.matrix.dtype, space.imaginary.size > 0
     edges = np.array([0, *(b.columns[-1] + 1 for b in parts)])
     ends = np.cumsum([0, *(b.rows.size for b in parts)])
     sizes = np.zeros(len(parts))
+    source, values, weight, active = operator_arrays(slab)
+    imaginary = np.ascontiguousarray(source.imag) if twice else _NO_MATRIX
     _solve(
-        operator_arrays(slab),
+        (np.ascontiguousarray(source.real), imaginary, values, weight, active),
         _NO_ROOT if slab.root is None else slab.root,
         (edges, ends, np.concatenate([b.rows for b in parts])),
         (picked.ends, picked.local, picked.place),
-        weights.real.dtype.type(2.0 / spectrum.radius),
-        spectrum.shift if kind.kind == "c" else spectrum.centre,
+        kind.type(2.0 / spectrum.radius),
+        complex(spectrum.shift),
         weights,
         coefficients.phase,
         coefficients.terms,
-        (space.matrix, space.diagonal, space.mask, space.ring),
+        (space.matrix, space.imaginary, space.diagonal, space.mask, space.product, space.ring),
         padded(1, kind),
         todo,
         sizes,
         out,
     )
     return sizes
-
-
-def with_phase(parts: Array, phase: NDArray[np.complex128], shape: tuple[int, ...]) -> Array:
-    """(J, *shape) complex from the sums of the even and odd terms."""
-    kind = np.dtype(np.complex64 if parts.real.dtype == np.float32 else np.complex128)
-    total = np.empty(parts.shape[1:], dtype=kind)
-    if parts.dtype.kind == "c":
-        total[:] = parts[0] + 1j * parts[1]
-    else:
-        total.real, total.imag = parts[0], parts[1]
-    total *= phase.astype(kind)[:, None]
-    return total.reshape(-1, *shape)
-
-
-def block_derivatives(
-    slab: Slab, block: Block, spectrum: Spectrum, du: Array, dd: Floats, *, single: bool
-) -> tuple[Array, Array]:
-    """(∂(2X) of the matrix (P, n, n) transposed, of the diagonal (Q, s, n) masked) for one block."""
-    kind = kind_of(slab.matrix, single=single)
-    factor = 2.0 / spectrum.radius
-    square = np.ix_(np.arange(du.shape[0]), block.rows, block.rows)
-    dmatrix = np.ascontiguousarray(np.swapaxes(factor * du[square], 1, 2).astype(kind))
-    wide = np.ix_(np.arange(dd.shape[0]), block.rows, block.columns)
-    return dmatrix, np.ascontiguousarray(np.swapaxes(factor * dd[wide], 1, 2).astype(kind))
