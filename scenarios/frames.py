@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 from pipeline.io.series.nominal import Nominal, energy_kev_of
 from scenarios.persist import save_json, save_npz
 from twin.files.atomic import write_text
 from twin.files.errors import InputError
+from twin.model.crystal import Cell
 from twin.model.plan import Mode
 from twin.physics.electrons import wavelength_angstrom
+
+if TYPE_CHECKING:
+    from pipeline.reduction.serial.assemble import SerialReduction
+    from pipeline.reduction.serial.known import KnownLattice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +27,8 @@ class Given:
     energy_kev: float | None = None
     angstrom_per_pixel: float | None = None
     g_max_per_angstrom: float | None = None
+    cell: str | None = None
+    laue: str | None = None
 
 
 def checked_mode(text: str | None) -> Mode | None:
@@ -48,6 +55,22 @@ def completed(nominal: Nominal, given: Given) -> Nominal:
     return Nominal(**values)
 
 
+def known_of(given: Given) -> KnownLattice:
+    """Cell and Laue class as the command line has them, for a serial series."""
+    from pipeline.reduction.serial.known import known_lattice
+
+    if given.cell is None or given.laue is None:
+        raise InputError("a serial series needs --cell and --laue: stills of many particles say nothing of a lattice")
+    try:
+        a, b, c, alpha, beta, gamma = (float(v) for v in given.cell.replace(",", " ").split())
+    except ValueError:
+        raise InputError(f"--cell is '{given.cell}'; six numbers are needed, a b c in Å and three angles") from None
+    if not (all(1.0 <= v <= 100.0 for v in (a, b, c)) and all(30.0 <= v <= 150.0 for v in (alpha, beta, gamma))):
+        raise InputError(f"--cell is '{given.cell}'; allowed are 1 to 100 Å and 30 to 150°")
+    cell = Cell(a_angstrom=a, b_angstrom=b, c_angstrom=c, alpha_deg=alpha, beta_deg=beta, gamma_deg=gamma)
+    return known_lattice(cell=cell, laue=given.laue)
+
+
 def reduce_frames(
     path: Path, *, nominal: Nominal, given: Given, out: Path, show: Callable[[str], None], warn: Callable[[str], None]
 ) -> str:
@@ -59,15 +82,23 @@ def reduce_frames(
     from pipeline.io.mtz import write_mtz
     from pipeline.io.series.read import read_series
     from pipeline.io.shelx import shelx_text
+    from pipeline.reduction.assemble import ReducedSeries
     from pipeline.reduction.errors import ReductionError
     from pipeline.reduction.reduce import reduce_series
+    from pipeline.reduction.serial.reduce import reduce_serial
     from validation.report.reduction import write_reduction_page
 
     dataset = read_series(path, nominal=completed(nominal, given), warn=warn)
     energy = energy_kev_of(wavelength_angstrom(energy_kev=dataset.microscope.beam.energy_kev))
     show(f"{len(dataset.counts)} frames, {dataset.mode}, {energy:.0f} keV")
+    known = known_of(given) if dataset.mode == "serial" else None
+    limit = given.g_max_per_angstrom
     try:
-        reduced = reduce_series(dataset=dataset, g_max_per_angstrom=given.g_max_per_angstrom)
+        reduced: ReducedSeries | SerialReduction
+        if known is None:
+            reduced = reduce_series(dataset=dataset, g_max_per_angstrom=limit)
+        else:
+            reduced = reduce_serial(dataset=dataset, known=known, g_max_per_angstrom=limit)
     except ReductionError as error:
         return f"{path}: {error}"
     out.mkdir(parents=True, exist_ok=True)
@@ -87,7 +118,8 @@ def reduce_frames(
     write_text(out / "kinematical.hkl", shelx_text(hkl=merged.hkl, intensity=merged.intensity, sigma=merged.sigma))
     write_mtz(out / "merged.mtz", orientation=lattice, merged=merged)
     write_text(out / "reduce.log", "\n".join(reduced.log) + "\n")
-    write_reduction_page(out / "reduction.html", reduced, name=dataset.name)
+    if isinstance(reduced, ReducedSeries):
+        write_reduction_page(out / "reduction.html", reduced, name=dataset.name)
     for sentence in reduced.log:
         show(sentence)
     cell = lattice.cell

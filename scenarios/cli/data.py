@@ -31,10 +31,12 @@ def reduce(
     tilt_axis_deg: Annotated[float | None, typer.Option(help="From the fast axis towards the slow one.")] = None,
     alpha_start_deg: Annotated[float | None, typer.Option()] = None,
     step_deg: Annotated[float | None, typer.Option()] = None,
-    mode: Annotated[str | None, typer.Option(help="precession, continuous or stills.")] = None,
+    mode: Annotated[str | None, typer.Option(help="precession, continuous, stills or serial.")] = None,
     precession_deg: Annotated[float | None, typer.Option(help="Semi-angle.")] = None,
     counter_max: Annotated[int | None, typer.Option(help="Count that means overloaded.")] = None,
     g_max_per_angstrom: Annotated[float | None, typer.Option()] = None,
+    cell: Annotated[str | None, typer.Option(help="Serial: a b c in Å and three angles, in quotes.")] = None,
+    laue: Annotated[str | None, typer.Option(help="Serial: the Laue class, such as m-3.")] = None,
 ) -> None:
     """Reduce the frames of a run folder, or measured frames (--frames), to reflections."""
     if frames is None:
@@ -59,7 +61,13 @@ def reduce(
         precession_deg=precession_deg,
         counter_max=counter_max,
     )
-    given = Given(energy_kev=energy_kev, angstrom_per_pixel=angstrom_per_pixel, g_max_per_angstrom=g_max_per_angstrom)
+    given = Given(
+        energy_kev=energy_kev,
+        angstrom_per_pixel=angstrom_per_pixel,
+        g_max_per_angstrom=g_max_per_angstrom,
+        cell=cell,
+        laue=laue,
+    )
     folder = out if out is not None else Path("runs") / Path(frames).stem
     failed = reduce_frames(Path(frames), nominal=nominal, given=given, out=folder, show=typer.echo, warn=warn)
     if failed:

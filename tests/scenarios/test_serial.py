@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from scenarios.cli.app import app
+from scenarios.cli.exits import BAD_INPUT, guarded
 from scenarios.load import load_scenario
 from scenarios.progress import Silent
 from scenarios.run import run_in_folder, run_scenario, summarise_folder
@@ -60,6 +62,25 @@ def test_stills_of_poor_orientation_are_refused_a_dynamical_refinement(folder: P
     (folder / "stills.json").write_text(json.dumps(table))
     result = run_in_folder(folder, progress=Silent(), stages=("refine_dynamical",))
     assert "known to 0.90° or worse" in str(result.failed[0].failed)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ((), "needs --cell and --laue"),
+        (("--cell", "10.1 10.1 10.1 90 90", "--laue", "m-3"), "six numbers are needed"),
+        (("--cell", "10.1 10.1 10.1 90 90 190", "--laue", "m-3"), "allowed are 1 to 100"),
+        (("--cell", "10.1 10.1 10.1 90 90 90", "--laue", "m3"), "allowed are -1, 2/m"),
+        (("--cell", "10.1 10.1 9.1 90 90 90", "--laue", "m-3"), "lacks rotations"),
+    ],
+)
+def test_measured_stills_need_cell_and_class(
+    folder: Path, options: tuple[str, ...], says: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    arguments = ["reduce", "--frames", str(folder / "frames.nxs"), "-o", str(tmp_path / "out"), *options]
+    assert guarded(lambda: app(args=arguments, standalone_mode=False)) == BAD_INPUT
+    assert says in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_wrong_cell_ends_the_reduction_with_a_sentence(folder: Path) -> None:

@@ -108,6 +108,8 @@ def energy_kev_of(wavelength: float) -> float:
 
 def _angles(raw: RawSeries, n: Nominal, mode: Mode) -> tuple[Floats, Floats]:
     count = len(raw.counts)
+    if mode == "serial":  # every frame another particle: angles say nothing
+        return np.zeros(count), np.zeros(count)
     if raw.alpha_start_deg is not None and n.step_deg is None and n.alpha_start_deg is None:
         start = np.asarray(raw.alpha_start_deg, dtype=np.float64)
         end = start if raw.alpha_end_deg is None else np.asarray(raw.alpha_end_deg, dtype=np.float64)
@@ -141,7 +143,7 @@ def build_dataset(*, raw: RawSeries, given: Nominal) -> Dataset:
         camera_length_mm=_needed(n, "camera_length_mm", raw.source),
         centre_fast_px=0.5 * (fast - 1) if n.centre_fast_px is None else n.centre_fast_px,
         centre_slow_px=0.5 * (slow - 1) if n.centre_slow_px is None else n.centre_slow_px,
-        tilt_axis_deg=_needed(n, "tilt_axis_deg", raw.source),
+        tilt_axis_deg=n.tilt_axis_deg or 0.0 if mode == "serial" else _needed(n, "tilt_axis_deg", raw.source),
     )
     beam = Beam(
         energy_kev=energy_kev_of(_needed(n, "wavelength_angstrom", raw.source)),
