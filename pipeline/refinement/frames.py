@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.special import ndtri
@@ -23,7 +23,8 @@ class FrameData:
     """Reflections of one frame. hkl (M, 3); intensity, sigma, weights (M,).
 
     reciprocal_lab: (3, 3) R·UB in Å⁻¹ at the middle of the frame. directions: (S, 3) unit vectors of K in that setting.
-    across: (3,) the axis about which mosaic blocks are turned, perpendicular to beam and tilt axis.
+    across: (3,) the axis about which mosaic blocks are turned, perpendicular to beam and tilt axis. turned_deg: (2,)
+    how far the frame has been turned about x and y from the orientation that was given.
     """
 
     index: int
@@ -34,6 +35,7 @@ class FrameData:
     reciprocal_lab: Floats
     directions: Floats
     across: Floats | None = None
+    turned_deg: Floats = field(default_factory=lambda: np.zeros(2))
 
 
 def exposure_directions(*, mode: Mode, semi_angle_deg: float, steps: int, tilt_axis_deg: float) -> Floats:

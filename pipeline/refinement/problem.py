@@ -20,6 +20,7 @@ from pipeline.refinement.pool import FrameMap
 from pipeline.refinement.settings import DynamicalSettings
 from twin.physics.lattice import Floats
 
+SMALLEST_MOSAICITY_DEG = 1e-3  # below it a refined mosaicity stays where it is
 Progress = Callable[[str, int, float], None]  # stage, cycle, value of the stage (weighted residual in percent)
 
 
@@ -146,23 +147,33 @@ def evaluator(problem: Problem, state: State) -> Callable[[Floats, bool], Evalua
 
     Without new derivatives the last ones are used again with the new residuals (a frozen Jacobian), once there are any.
     """
-    layout = problem.layout
+    layout, settings = problem.layout, problem.settings
     kept: list[FrameResult] = []
+    stiffness = np.zeros(layout.frames)
+    restrained = layout.tilts > 0 and settings.restrain_orientations
 
     def evaluate(point: Floats, derivatives: bool) -> Evaluation:
         at = replace(state, point=point)
         results = problem.mapped(frame_tasks(problem, at, derivatives=derivatives))
         if derivatives:
             kept[:] = results
-        here, chi2 = point.copy(), 0.0
+        here, chi2, tilts = point.copy(), 0.0, tilts_of(layout, at)
         normal, gradient = np.zeros((layout.size, layout.size)), np.zeros(layout.size)
         for i, (frame, result) in enumerate(zip(state.frames, results, strict=True)):
             scale = optimal_scale(intensity=frame.intensity, calculated=result.intensity, weights=frame.weights)
             here[layout.scale_column(i)] = scale
-            chi2 += float((frame.weights * (frame.intensity - scale * result.intensity) ** 2).sum())
+            own = float((frame.weights * (frame.intensity - scale * result.intensity) ** 2).sum())
+            if restrained and stiffness[i] == 0.0:  # as it is where the least squares begins
+                stiffness[i] = own / len(frame.hkl) / settings.orientation_sd_deg**2
+            turned = frame.turned_deg + tilts[i]
+            chi2 += own + float(stiffness[i] * (turned @ turned))
             if kept:
                 slopes = replace(kept[i], intensity=result.intensity)
                 _add_frame(layout, i, frame, slopes, normal, gradient, scale, mosaicity_of(layout, at))
+                if restrained:
+                    where = layout.tilt_columns(i)
+                    normal[where, where] += stiffness[i] * np.eye(2)
+                    gradient[where] -= stiffness[i] * turned
         if not kept:
             return Evaluation(chi2=chi2, point=here)
         return Evaluation(chi2=chi2, gradient=gradient, normal=normal, point=here, fresh=derivatives)
@@ -186,7 +197,8 @@ def _add_frame(
         rows.append(scale * result.thickness[None])
         columns.append(np.array([layout.thickness_column(index)]))
     if layout.mosaicity:
-        rows.append(scale * mosaicity_deg * result.mosaicity[None])
+        felt = mosaicity_deg if mosaicity_deg > SMALLEST_MOSAICITY_DEG else 0.0  # its logarithm would run away
+        rows.append(scale * felt * result.mosaicity[None])
         columns.append(np.array([layout.mosaicity_column]))
     if layout.tilts:
         rows.append(scale * result.orientation)

@@ -112,18 +112,28 @@ def optimise_orientations(
             chi2[i] = frame_residual(frame, result.intensity)
             if prior_deg is not None:
                 stiffness[i] = chi2[i] / len(frame.hkl) / prior_deg**2
-            step[i] = _orientation_step(frame, result, tilt[i], damping=damping[i], stiffness=stiffness[i])
+            turned = frame.turned_deg + tilt[i]
+            step[i] = _orientation_step(frame, result, turned, damping=damping[i], stiffness=stiffness[i])
         trial = frame_map(tasks(tilt + step, False))
         after = np.array([frame_residual(f, r.intensity) for f, r in zip(frames, trial, strict=True)])
-        cost = stiffness * np.sum((tilt + step) ** 2 - tilt**2, axis=1)
+        turned_deg = np.array([f.turned_deg for f in frames]).reshape(-1, 2) + tilt
+        cost = stiffness * np.sum((turned_deg + step) ** 2 - turned_deg**2, axis=1)
         better = after + cost < chi2
         tilt[better] += step[better]
         chi2[better] = after[better]
         damping = np.where(better, damping / 10, damping * 30)
         if np.all(np.abs(step[better]) < 2e-3):
             break
-    turned = [replace(f, reciprocal_lab=turn_matrix(t) @ f.reciprocal_lab) for f, t in zip(frames, tilt, strict=True)]
-    return tuple(turned), tilt, chi2
+    return tuple(turned_frame(f, t) for f, t in zip(frames, tilt, strict=True)), tilt, chi2
+
+
+def turned_frame(frame: FrameData, tilt_deg: Floats) -> FrameData:
+    """The frame with a turn about x and y (2,) taken into its orientation, and so into the choice of beams."""
+    return replace(
+        frame,
+        reciprocal_lab=turn_matrix(tilt_deg) @ frame.reciprocal_lab,
+        turned_deg=frame.turned_deg + tilt_deg,
+    )
 
 
 def frame_residual(frame: FrameData, calculated: Floats) -> float:
@@ -133,14 +143,14 @@ def frame_residual(frame: FrameData, calculated: Floats) -> float:
 
 
 def _orientation_step(
-    frame: FrameData, result: FrameResult, tilt: Floats, *, damping: float, stiffness: float
+    frame: FrameData, result: FrameResult, turned: Floats, *, damping: float, stiffness: float
 ) -> Floats:
     """Shift (2,) of the tilts in degrees from the damped normal equations of (scale, tilts)."""
     w = frame.weights
     scale = optimal_scale(intensity=frame.intensity, calculated=result.intensity, weights=w)
     rows = np.concatenate([result.intensity[None], scale * result.orientation])
     normal = (rows * w) @ rows.T + stiffness * np.diag([0.0, 1.0, 1.0])
-    gradient = (rows * w) @ (frame.intensity - scale * result.intensity) - stiffness * np.array([0.0, *tilt])
+    gradient = (rows * w) @ (frame.intensity - scale * result.intensity) - stiffness * np.array([0.0, *turned])
     root = np.sqrt(np.maximum(np.diag(normal), 1e-300))
     scaled = normal / np.outer(root, root) + damping * np.eye(3)
     step = np.linalg.solve(scaled, gradient / root)[1:] / root[1:]

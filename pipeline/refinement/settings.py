@@ -23,6 +23,8 @@ class DynamicalSettings:
     the beam), "slab" (t = T), "wedge" (uniform). thickness_nm: T to start from; None scans ``thickness_scan_nm``.
     thickness_per_frame: a T for each frame. kinematical: the same with the interaction made infinitely weak.
     orientation_sd_deg: how far the given orientations are off; holds frames back while the structure is still wrong.
+    restrain_orientations: hold frames back in the least squares too: each turn weighs as an observation of 0 with that
+    standard deviation, in units of the frame's mean residual.
     d_s_g_min: how far (Å⁻¹) the sweep must carry a reflection beyond the sphere on either side; 0 for no such limit.
     reflection_g_max: resolution limit of the refined reflections; g_max when None.
     beams_per_step: couple at each step only the beams that are within s_g_max there (Jana's way; many times faster for
@@ -52,6 +54,7 @@ class DynamicalSettings:
     thickness_per_frame: bool = False
     refine_orientations: bool = True
     orientation_sd_deg: float = 0.15
+    restrain_orientations: bool = False
     anisotropic: bool = False
     occupancy: OccupancyModel = "fixed"
     hydrogens: HydrogenModel = "free"

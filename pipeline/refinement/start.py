@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from pipeline.refinement.engine import turn_matrix
 from pipeline.refinement.frames import FrameData
 from pipeline.refinement.problem import (
     Layout,
@@ -19,7 +18,7 @@ from pipeline.refinement.problem import (
     thicknesses_of,
     tilts_of,
 )
-from pipeline.refinement.scan import frame_residual, optimise_orientations, scan_thickness
+from pipeline.refinement.scan import frame_residual, optimise_orientations, scan_thickness, turned_frame
 from twin.physics.lattice import Floats
 
 _TURN_THAT_CHANGES_BEAMS_DEG = 0.02
@@ -82,6 +81,7 @@ def look_again(problem: Problem, state: State, *, nominal: tuple[FrameData, ...]
                 values=values,
                 thickness_angstrom=thickness[suspects],
                 mosaicity_deg=mosaicity,
+                prior_deg=settings.orientation_sd_deg if settings.restrain_orientations else None,
                 cycles=4,
             )
             kept = list(frames)
@@ -108,10 +108,7 @@ def _suspects(
 
 def rebased(layout: Layout, state: State) -> tuple[FrameData, ...]:
     """Frames with their refined tilts taken into their orientation (and so into the choice of beams)."""
-    return tuple(
-        replace(f, reciprocal_lab=turn_matrix(tilt) @ f.reciprocal_lab)
-        for f, tilt in zip(state.frames, tilts_of(layout, state), strict=True)
-    )
+    return tuple(turned_frame(f, tilt) for f, tilt in zip(state.frames, tilts_of(layout, state), strict=True))
 
 
 def _scan(
