@@ -17,7 +17,7 @@ from validation.density import observed_density
 from validation.plots import geometry, intensities, structure
 from validation.plots.frame_axis import frame_axis
 from validation.plots.style import TREATMENT_NAME, svg
-from validation.report import tables
+from validation.report import solution, tables
 from validation.report.frames import frame_set
 from validation.report.verdict import verdict
 from validation.scores import Scores, score_run
@@ -84,7 +84,9 @@ def _tables(run: RunView, scores: Scores, summary: Mapping[str, Any]) -> dict[st
         "instrument_table": tables.instrument_table(run),
         "notes": [_sentence(note) for note in orientation.notes] if orientation else [],
         "density_caption": _density_caption(run),
-        "candidates": tables.candidate_table(run),
+        "candidates": solution.candidate_table(run.solution),
+        "starts": solution.start_table(run.solution),
+        "peaks": solution.peak_table(run.solution),
         "site_table": tables.site_table(scores),
         "experiment_table": tables.experiment_table(run),
         "solution_verdict": _sentence(run.solution.verdict) if run.solution else "",

@@ -115,13 +115,6 @@ def _with_mean_centre(orientation: Orientation) -> Microscope:
     return replace(orientation.microscope, projection=projection)
 
 
-def candidate_table(run: RunView) -> ReportTable | None:
-    """Space groups by score, best first."""
-    if run.solution is None:
-        return None
-    return _table(("group", "score"), [(name, number(score, 3)) for name, score in run.solution.candidates[:8]])
-
-
 def site_table(scores: Scores) -> ReportTable | None:
     """Distance of every site from its true place, by stage."""
     columns = [("solution", scores.solution)]
