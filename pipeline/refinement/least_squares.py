@@ -37,9 +37,10 @@ class Control:
     """How to iterate. shift_over_su: converged when every shift is below this fraction of its s.u.
 
     joint_shift: converged when the whole remaining shift, √(gᵀ N⁻¹ g) in units of its s.u. (the Newton decrement), is
-    below this. reach: how far from where derivatives were made (joint shift, in s.u.) they hold well enough to state
-    convergence and s.u.s; beyond it they still make steps, as long as each leaves at most ``contraction`` of the
-    remaining shift of the one before (modified Newton). 0: new derivatives after every step.
+    below this, or when three damped steps in a row lower χ² by less than relative_chi2 (one, with an infinite reach).
+    reach: how far from where derivatives were made (joint shift, in s.u.) they hold well enough to state convergence
+    and s.u.s; beyond it they still make steps, as long as each leaves at most ``contraction`` of the remaining shift of
+    the one before (modified Newton). 0: new derivatives after every step.
     """
 
     max_cycles: int = 50
@@ -123,7 +124,7 @@ def minimise(
     state = evaluate(point, True)
     history = [state.chi2]
     damping, converged, why = how.damping_start, False, f"stopped after {how.max_cycles} cycles without converging"
-    cycles, away, before = 0, 0.0, math.inf  # away: in s.u. from where the derivatives were made
+    cycles, still, away, before = 0, 0, 0.0, math.inf  # away: in s.u. from where the derivatives were made
     while cycles < how.max_cycles:
         point = point if state.point is None else state.point
         left = _joint_shift(state, observations)
@@ -153,7 +154,9 @@ def minimise(
         history.append(trial.chi2)
         if progress is not None:
             progress(cycles, trial.chi2)
-        done = small and current and damping <= how.damping_start  # a damped step is short by itself
+        still = still + 1 if drop < how.relative_chi2 else 0
+        free = damping <= how.damping_start  # a damped step is short by itself
+        done = small and current and (free or still >= (1 if math.isinf(how.reach) else 3))
         keep = trial.gradient is not None and how.reach > 0.0
         state, before = (trial, left) if keep else (evaluate(point, True), math.inf)
         if state.chi2 <= rounding:
@@ -161,6 +164,8 @@ def minimise(
             break
         if done:
             converged, why = True, f"converged in {cycles} cycles, last shift at most {max(ratio, 1e-4):.2g} s.u."
+            if not free:
+                why = f"converged in {cycles} cycles: damped steps no longer lower the sum of squares"
             break
     if not state.fresh and away >= how.reach:
         state = evaluate(point, True)
