@@ -23,15 +23,21 @@ from validation.rows import Row, at_least
 
 WORKS = {"abTEM": ("eigh",), "diffBloch": ("matrix_exp", "bloch_eigen"), "py4DSTEM": ("eig",)}
 Timed = Callable[[], float]
+SHORTEST = 0.02  # seconds of work for one measurement, at least
 TOLERANCE = 1e-7  # bound of the neglected terms in 64 bit: intensities within 1e-7 (relative rms), see limit_rows
 
 
 def seconds(call: Callable[[], object]) -> float:
-    """CPU seconds of the second of two calls in a row (one thread: the wall time of a machine without other work)."""
+    """CPU seconds of a call after a first one (one thread: the wall time of a machine without other work).
+
+    Short work is repeated until 20 ms have passed, and averaged; the peers do the same.
+    """
     call()
-    start = time.process_time()
-    call()
-    return time.process_time() - start
+    start, count, spent = time.process_time(), 0, 0.0
+    while spent < SHORTEST:
+        call()
+        count, spent = count + 1, time.process_time() - start
+    return spent / count
 
 
 def interleave(timed: dict[str, Timed], *, repeats: int) -> dict[str, list[float]]:
