@@ -2,7 +2,8 @@
 
 Counts are few and their distribution is skew: a maximum is judged by the signed root of the deviance of a Poisson
 count, z = sqrt(2 (x ln(x/m) - (x - m))), which is normal down to a few counts where (x - m)/sqrt(m) is not: with a
-mean of 12 counts under the filter (x - m)/sqrt(m) = 5 is z = 4.1.
+mean of 12 counts under the filter (x - m)/sqrt(m) = 5 is z = 4.1. A filtered sum of counts is taken for the Poisson
+count that has its variance and its skewness.
 """
 
 from __future__ import annotations
@@ -82,10 +83,11 @@ def _search(image, background, bad, kernel, gain, threshold, radius, minimum_cou
             if not bad[i, j]:
                 net[i, j] = image[i, j] - background[i, j]
     score = _smooth(net, kernel)
-    noise = 0.0
-    for k in range(kernel.shape[0]):
-        noise += kernel[k] ** 2
-    electrons = 1.0 / (gain * noise * noise)  # under the filter, for one count a pixel
+    squares = np.sum(kernel**2) ** 2
+    cubes = np.sum(kernel**3) ** 2
+    electrons = 1.0 / (gain * squares)
+    like_mean = squares**3 / cubes**2 / gain  # the Poisson count of the same variance and skewness as the filtered one
+    like_rise = squares / cubes / gain
     border = radius + 2
     found = np.empty((8000, 5))
     n = 0
@@ -97,7 +99,7 @@ def _search(image, background, bad, kernel, gain, threshold, radius, minimum_cou
             below = max(background[i, j], 1e-3)
             if v * v * electrons < threshold * threshold * below:
                 continue  # the deviance is smaller still
-            z = deviance_z((v + below) * electrons, below * electrons)
+            z = deviance_z(below * like_mean + v * like_rise, below * like_mean)
             if z < threshold:
                 continue
             top = True
@@ -111,7 +113,8 @@ def _search(image, background, bad, kernel, gain, threshold, radius, minimum_cou
             total = 0.0
             level = max(_local_level(net, bad, x, y, radius), 0.0)
             if level > 0.0:
-                z = deviance_z((v + below) * electrons, (below + level) * electrons)
+                mean = (below + level) * like_mean
+                z = deviance_z(mean + (v - level) * like_rise, mean)
                 if z < threshold:
                     continue
             for _ in range(3):

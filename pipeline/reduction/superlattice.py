@@ -20,13 +20,12 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from scipy.special import erf
 
-from pipeline.reduction.geometry import Geometry
+from pipeline.reduction.geometry import Geometry, to_pixels
 from pipeline.reduction.indexing import lattice_points
 from pipeline.reduction.predict import Sweep, excitation
 from pipeline.reduction.series import px_per_inverse_angstrom
 from pipeline.types import Peaks
 from twin.model.dataset import Dataset
-from twin.physics.projection import pixels_from_g
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -35,18 +34,20 @@ Bools = NDArray[np.bool_]
 LARGEST_DENOMINATOR = 6
 DENOMINATOR = 60  # common to all positions
 RANDOM_POSITIONS = 72
+LARGEST_SCATTER = 1.6  # of sums at random positions, in units of noise: more, and tails of strong spots lie everywhere
 LIMIT_Z = 6.0  # above random positions, in their spread; 201 positions are tried
 WITHOUT_BEST_Z = 4.0  # the same without the reflection that speaks most for it
 LEAST_REFLECTIONS = 8
 FILTER_PX = 1.2
 RING_PX = 8.5  # outer radius of the ring whose level counts as background
-LEAST_AMPLITUDE = 0.002  # of the lattice's own intensity: less may be the halo of a detector as well as a supercell
+LEAST_AMPLITUDE = 0.012  # of the lattice's own intensity: tails of strong spots reach that close to them
 CORE_PX = 3.0  # radius of the filter
 SPOT_WIDTH_PX = 1.2  # of a Gaussian that falls off no faster than spots do
 TAIL_PER_ANGSTROM = 0.03  # beyond the sweep, to which a strong spot may still be seen
 FRAME_APART_PX = 1e4
 WIDTHS = (0.0015, 0.003, 0.006)  # Å⁻¹, standard deviation of a rocking curve; the best for the lattice's spots is used
 MOST_PLACES = 400_000
+FRAMES_FOR_WIDTH = 60  # that decide about the width of the curve
 
 
 def rational_positions(largest: int = LARGEST_DENOMINATOR) -> Floats:
@@ -194,14 +195,22 @@ class Spots:
 
 
 def sample(
-    *, dataset: Dataset, geometry: Geometry, sweep: Sweep, points: Ints, offsets: Floats, width: float, spots: Spots
+    *,
+    dataset: Dataset,
+    geometry: Geometry,
+    sweep: Sweep,
+    points: Ints,
+    offsets: Floats,
+    width: float,
+    spots: Spots,
+    every: int = 1,
 ) -> Places:
-    """Counts at all h + offset (h in ``points``) that an exposure meets."""
+    """Counts at all h + offset (h in ``points``) that an exposure meets; NaN but on every ``every``-th frame."""
     row, frame, g, s, half = _near_sweeps(geometry, sweep, points, offsets, 2.0 * width)
-    xy = pixels_from_g(g_xy=g[:, :2], microscope=geometry.microscope, centre_px=geometry.centre_px[frame])
+    xy = to_pixels(geometry, g[:, :2], frame)
     value, level = np.full(len(row), np.nan), np.full(len(row), np.nan)
     edges = np.searchsorted(frame, np.arange(len(dataset.counts) + 1))
-    for f in range(len(dataset.counts)):
+    for f in range(0, len(dataset.counts), every):
         own = slice(int(edges[f]), int(edges[f + 1]))
         bad = dataset.bad_pixels | (dataset.counts[f] >= dataset.microscope.detector.counter_max)
         x, y = xy[own, 0].copy(), xy[own, 1].copy()
@@ -230,7 +239,7 @@ def _own_spots(geometry: Geometry, sweep: Sweep, g_max: float, px_per_angstrom: 
     beyond = g_max + 2.0 * (radius_px + CORE_PX) / px_per_angstrom
     points = lattice_points(ub=geometry.ub, centring="P", g_max_per_angstrom=beyond)
     _, frame, g, _, _ = _near_sweeps(geometry, sweep, points, np.zeros((1, 3)), TAIL_PER_ANGSTROM)
-    xy = pixels_from_g(g_xy=g[:, :2], microscope=geometry.microscope, centre_px=geometry.centre_px[frame])
+    xy = to_pixels(geometry, g[:, :2], frame)
     return Spots(xy_px=xy, frame=frame, radius_px=radius_px)
 
 
@@ -300,6 +309,20 @@ def classes(offsets: Floats, basis: Ints) -> tuple[Ints, Ints]:
     return number, np.bincount(number, minlength=len(first))
 
 
+def above_random(places: Places, use: Bools, first_random: int, bins: int = 24) -> Places:
+    """The places with the mean of random ones at the same |g| taken from their counts: a ring is not the level under a
+    spot where the background is curved."""
+    random = use & (places.offset >= first_random) & np.isfinite(places.value)
+    if np.count_nonzero(random) < 20 * bins:
+        return places
+    edges = np.quantile(places.g[random], np.linspace(0, 1, bins + 1))
+    at = np.clip(np.searchsorted(edges, places.g[random]) - 1, 0, bins - 1)
+    number = np.bincount(at, minlength=bins)
+    mean = np.bincount(at, weights=places.value[random], minlength=bins) / np.maximum(number, 1)
+    middle = 0.5 * (edges[1:] + edges[:-1])
+    return replace(places, value=places.value - np.interp(places.g, middle, mean))
+
+
 def generated(basis: Ints, denominator: int) -> Ints:
     """Rows of a basis (3, 3) of the lattice that the integer rows ``basis`` (m, 3) and denominator · Z³ generate."""
     rows = [r.copy() for r in np.concatenate([np.asarray(basis, dtype=np.int64), denominator * np.eye(3, dtype=int)])]
@@ -334,9 +357,10 @@ def _choose_places(
                 offsets=np.zeros((1, 3)),
                 width=width,
                 spots=spots,
+                every=max(len(dataset.counts) // FRAMES_FOR_WIDTH, 1),
             )
-            every = np.ones(len(p.offset), dtype=bool)
-            one = score(places=p, use=every, expected=p.share, group=np.zeros(1, dtype=np.int64), groups=1, gain=gain)
+            whole, alone = np.ones(len(p.offset), dtype=bool), np.zeros(1, dtype=np.int64)
+            one = score(places=p, use=whole, expected=p.share, group=alone, groups=1, gain=gain)
             tried.append((float(one.z[0]), width, p))
         _, width, own = max(tried, key=lambda t: t[0])
         rows = len(own.offset) * len(offsets)
@@ -371,6 +395,7 @@ def find_superlattice(
     clear = _clear_of(places, spots)
     use = outside & clear
     first = np.where(np.arange(len(offsets)) == 0, 0, -1)
+    places = above_random(places, use, len(rational))
     whole = score(places=places, use=outside, expected=expected, group=first, groups=1, gain=gain)
     found: list[tuple[float, ...]] = []
     basis = DENOMINATOR * np.eye(3, dtype=np.int64)
@@ -385,6 +410,8 @@ def find_superlattice(
         random = s.z[number:]
         centre = float(np.median(random))
         spread = max(1.4826 * float(np.median(np.abs(random - centre))), 1.0)
+        if spread > LARGEST_SCATTER:
+            return _not_empty(geometry, found, basis, spread)
         z = (s.z[:number] - centre * np.sqrt(size)) / spread
         rest = (s.without_best[:number] - centre * np.sqrt(size)) / spread
         able = s.reflections[:number] >= LEAST_REFLECTIONS
@@ -415,6 +442,17 @@ def _index(basis: Ints) -> int:
 
 def _finer(ub: Floats, basis: Ints) -> Floats:
     return np.asarray(ub @ (basis / DENOMINATOR).T)
+
+
+def _not_empty(geometry: Geometry, found: list[tuple[float, ...]], basis: Ints, scatter: float) -> Superlattice:
+    before = f"volume times {_index(basis)}; further positions" if found else "between the spots"
+    return Superlattice(
+        ub=_finer(geometry.ub, basis),
+        index=_index(basis),
+        faintest=float("nan"),
+        sentence=f"superlattice: {before} not tested by integration, random positions scatter {scatter:.1f} times "
+        f"as much as noise does (tails of strong spots); only what is found as spots counts",
+    )
 
 
 def _nothing_left(geometry: Geometry, found: list[tuple[float, ...]], basis: Ints, clear_px: float) -> Superlattice:

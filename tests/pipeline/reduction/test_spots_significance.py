@@ -28,11 +28,15 @@ def _noise_maxima(level: float, threshold: float, frames: int = 12) -> tuple[int
     return len(join_found(lists).z), frames * (256 - 10) ** 2
 
 
-@pytest.mark.parametrize("level", [0.8, 3.0, 40.0])
-def test_noise_makes_as_many_spots_as_a_normal_field_has_maxima(level) -> None:
-    """Counts of 0.8 a pixel are far from normal; the deviance brings them there."""
-    number, pixels = _noise_maxima(level, 3.5)
-    assert number == pytest.approx(expected_false(z=3.5, pixels=pixels), rel=0.35)
+def test_noise_makes_no_more_spots_than_a_normal_field_has_maxima() -> None:
+    """Counts of 0.8 a pixel are far from normal; the deviance brings them there: as many at every level, within the
+    scatter of such counts, and never more than expected (maxima that lean on a neighbour are dropped)."""
+    numbers = {}
+    for level in (0.8, 3.0, 40.0):
+        numbers[level], pixels = _noise_maxima(level, 3.5)
+        assert numbers[level] < expected_false(z=3.5, pixels=pixels)
+    assert abs(numbers[0.8] - numbers[40.0]) < 3.0 * np.sqrt(numbers[0.8] + numbers[40.0])
+    assert numbers[40.0] > 0.3 * expected_false(z=3.5, pixels=pixels)
 
 
 def test_deviance_is_the_poisson_tail() -> None:

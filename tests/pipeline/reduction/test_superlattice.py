@@ -20,7 +20,7 @@ BODY = np.array([[-1, 1, 1], [1, -1, 1], [1, 1, -1]]) / 2.0
 @pytest.fixture(scope="module")
 def bixbyite(synthetic):
     return synthetic.make_series(
-        crystal=synthetic.ITO, frames=50, step_deg=1.0, mode="continuous", diameter_angstrom=150.0, size_px=320,
+        crystal=synthetic.ITO, frames=50, step_deg=1.0, mode="continuous", diameter_angstrom=350.0, size_px=320,
         per_px=0.0115, strong_counts=800.0, background=2.0, hits=1, jitter_deg=1e-6, drift_px=0.0, camera_error=0.0,
         ellipse_percent=0.0, axis_error_deg=0.0, g_max=1.3, seed=3,
     )  # fmt: skip
