@@ -35,9 +35,9 @@ All engines get the same Fourier coefficients (electron scattering factors of In
 the same orientations and the same list of beams for each azimuth. Crystal: In2O3 unless said otherwise, 200 kV,
 g_max 1.6 Å⁻¹, a direction away from low-index zones. Times are CPU seconds of one thread, medians of interleaved
 repeats; what takes less than 20 ms is repeated so long, ours and theirs. The peers' times are of matrix assembly and
-solution only; ours include the selection of beams. Ours sum to 1e-7 of an amplitude in 64 bit and to 2e-7 in 32 bit; what
-that leaves of the intensities is among the limits below. `EDTWIN_STILL` may name a command that is put before each part
-that measures time, to keep other work off the machine.
+solution only; ours include the selection of beams. Ours sum to 1e-7 of an amplitude in 64 bit and to 2e-7 in 32 bit;
+what that leaves of the intensities is among the limits below. `EDTWIN_STILL` may name a command that is put before each
+part that measures time, to keep other work off the machine.
 diffBloch works in 32 bit, abTEM and py4DSTEM in 64 bit; for the agreement diffBloch's matrix is exponentiated in
 64 bit.
 

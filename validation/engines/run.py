@@ -31,28 +31,25 @@ PARTS: Mapping[str, Part] = {
     "peers": lambda folder, quick, figure: peer_rows(folder),
     "truncation": lambda folder, quick, figure: truncation_rows(quick=quick),
     "far": lambda folder, quick, figure: far_rows(quick=quick),
-    "multislice": lambda folder, quick, figure: multislice_rows(folder, quick=quick),
-}
-TIMED: Mapping[str, Part] = {
     "frames": lambda folder, quick, figure: frame_rows(folder, quick=quick),
     "singles": lambda folder, quick, figure: wide_and_single_rows(folder, quick=quick),
     "derivatives": lambda folder, quick, figure: derivative_rows(folder, repeats=2 if quick else 3),
     "growth": lambda folder, quick, figure: scaling_rows(figure, quick=quick),
     "methods": lambda folder, quick, figure: method_rows(quick=quick),
     "workers": lambda folder, quick, figure: worker_rows(quick=quick),
+    "multislice": lambda folder, quick, figure: multislice_rows(folder, quick=quick),
 }
+TIMED = ("frames", "singles", "derivatives", "growth", "methods", "workers")
 
 
 def run_engines(*, out: Path, quick: bool, page: Path | None = None) -> list[Row]:
     """Write ``out``/engines.json (and the page with its figure); returns the rows."""
-    rows = [row for name in PARTS for row in run_part(name, out=out, quick=quick, page=page)]
-    still = shlex.split(os.environ.get(STILL, ""))
-    for name in TIMED:
-        rows += (
-            _apart(still, name, out=out, quick=quick, page=page)
-            if still
-            else run_part(name, out=out, quick=quick, page=page)
-        )
+    still, rows = shlex.split(os.environ.get(STILL, "")), []
+    for name in PARTS:
+        if still and name in TIMED:
+            rows += _apart(still, name, out=out, quick=quick, page=page)
+        else:
+            rows += run_part(name, out=out, quick=quick, page=page)
     write_rows(out / "engines.json", rows)
     if page is not None:
         write_page(page, rows, figure=True)
@@ -62,9 +59,8 @@ def run_engines(*, out: Path, quick: bool, page: Path | None = None) -> list[Row
 def run_part(name: str, *, out: Path, quick: bool, page: Path | None) -> list[Row]:
     """Rows of one part, written to ``out``/engines-NAME.json too."""
     figure = None if page is None else page.parent / "engines_growth.png"
-    part = {**PARTS, **TIMED}[name]
     with tempfile.TemporaryDirectory() as folder, threadpool_limits(1):
-        rows = part(Path(folder), quick, figure)
+        rows = PARTS[name](Path(folder), quick, figure)
     write_rows(out / f"engines-{name}.json", rows)
     return rows
 
