@@ -100,27 +100,39 @@ def find_tilt_axis(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sense:
-    """Evidence for the sense of rotation: misfit with the sense assumed, and with the opposite one."""
+    """Evidence for the sense of rotation: misfit with the sense assumed and with the opposite one; their difference in
+    units of what it would scatter by if frames spoke for either at random (``sigmas``, positive for the sense assumed);
+    spots."""
 
     keep: bool
     misfit: float
     misfit_opposite: float
+    sigmas: float
     spots: int
 
     def sentence(self) -> str:
-        ratio = max(self.misfit, self.misfit_opposite) / max(min(self.misfit, self.misfit_opposite), 1e-9)
-        sure = "clear" if ratio > 2.0 else "likely" if ratio > 1.2 else "not decided by these data"
+        low, high = sorted((self.misfit, self.misfit_opposite))
+        far = abs(self.sigmas)
+        sure = "clear" if far > 4.0 and high > 1.5 * low else "likely" if far > 2.5 else "not decided by these data"
         return (
-            f"sense of rotation: mean square excitation error "
-            f"{min(self.misfit, self.misfit_opposite):.2f} with the sense used, "
-            f"{max(self.misfit, self.misfit_opposite):.2f} with the opposite one, in units of the sweep, "
-            f"{self.spots} spots: {sure}"
+            f"sense of rotation: mean square excitation error {low:.2f} with the sense used, {high:.2f} with the "
+            f"opposite one, in units of the sweep, {self.spots} spots, {far:.1f} sigma between frames: {sure}"
         )
 
 
-def sense_of_rotation(*, g_model: Floats, half_sweep: Floats, weight: Floats, wavenumber: float, width: float) -> Sense:
+def sense_of_rotation(
+    *,
+    g_model: Floats,
+    frame: NDArray[np.int64],
+    half_sweep: Floats,
+    weight: Floats,
+    wavenumber: float,
+    width: float,
+) -> Sense:
     """Which sense puts the spots on the Ewald sphere. ``g_model``: (n, 3) lattice points in the laboratory for the
     sense assumed; the opposite sense has g_z of the other sign. ``half_sweep``: (n,) Å⁻¹ covered by the exposure.
+
+    Spots of one frame share its errors, so a frame is one vote for the confidence.
     """
     curvature = np.sum(g_model**2, axis=1) / (2 * wavenumber)
     unit = half_sweep**2 / 2 + width**2
@@ -128,4 +140,6 @@ def sense_of_rotation(*, g_model: Floats, half_sweep: Floats, weight: Floats, wa
     mirrored = np.minimum((g_model[:, 2] - curvature) ** 2 / unit, 9.0)
     w = weight * curvature**2
     a, b = float(np.average(here, weights=w)), float(np.average(mirrored, weights=w))
-    return Sense(keep=a <= b, misfit=a, misfit_opposite=b, spots=len(g_model))
+    votes = np.bincount(frame, weights=w * (mirrored - here))
+    sigmas = float(votes.sum() / max(float(np.sqrt(np.sum(votes**2))), 1e-30))
+    return Sense(keep=a <= b, misfit=a, misfit_opposite=b, sigmas=sigmas, spots=len(g_model))

@@ -92,6 +92,7 @@ def decide_sense(dataset: Dataset, peaks: Peaks, geometry: Geometry) -> tuple[Ge
     _, half = excitation(g_lab=g[good], sweep=sweep)
     sense = sense_of_rotation(
         g_model=g[good],
+        frame=peaks.frame[good],
         half_sweep=half,
         weight=np.sqrt(peaks.intensity[good]),
         wavenumber=sweep.wavenumber,
