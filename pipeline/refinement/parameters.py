@@ -60,6 +60,10 @@ class Parametrisation:
     def __len__(self) -> int:
         return len(self.names)
 
+    def equivalent_u_row(self, site: int) -> Floats:
+        """Row (11,) that makes U_eq of the attributes of a site."""
+        return _equivalent(self.anisotropic[site], self.crystal)
+
 
 def _initial_slots(site: Site, fract: Floats, crystal: Crystal, *, aniso: bool) -> Floats:
     slots = np.zeros(_WIDTH)

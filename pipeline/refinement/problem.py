@@ -17,6 +17,7 @@ from pipeline.refinement.frames import FrameData
 from pipeline.refinement.least_squares import Evaluation
 from pipeline.refinement.parameters import Parametrisation
 from pipeline.refinement.pool import FrameMap
+from pipeline.refinement.restraints import bonds_of, restraint_rows
 from pipeline.refinement.settings import DynamicalSettings
 from twin.physics.lattice import Floats
 
@@ -149,6 +150,7 @@ def evaluator(problem: Problem, state: State) -> Callable[[Floats, bool], Evalua
     """
     layout, settings = problem.layout, problem.settings
     kept: list[FrameResult] = []
+    restrain = _restraints(problem, sum(len(f.hkl) for f in state.frames))
     stiffness = np.zeros(layout.frames)
     restrained = layout.tilts > 0 and settings.restrain_orientations
 
@@ -174,11 +176,35 @@ def evaluator(problem: Problem, state: State) -> Callable[[Floats, bool], Evalua
                     where = layout.tilt_columns(i)
                     normal[where, where] += stiffness[i] * np.eye(2)
                     gradient[where] -= stiffness[i] * turned
+        pull = restrain(point[: layout.structure], chi2)
+        chi2 += pull[0]
         if not kept:
             return Evaluation(chi2=chi2, point=here)
+        gradient[: layout.structure] += pull[1]
+        normal[: layout.structure, : layout.structure] += pull[2]
         return Evaluation(chi2=chi2, gradient=gradient, normal=normal, point=here, fresh=derivatives)
 
     return evaluate
+
+
+def _restraints(problem: Problem, observations: int) -> Callable[[Floats, float], tuple[float, Floats, Floats]]:
+    """χ², gradient and normal matrix of the restraints, by structure and χ² of the data where it was first asked."""
+    p, s = problem.parametrisation, problem.settings
+    asked = s.bond_sd_angstrom is not None or s.u_sd_angstrom2 is not None
+    bonds = bonds_of(p.crystal) if asked else ()
+    unit: list[float] = []
+
+    def terms(values: Floats, chi2: float) -> tuple[float, Floats, Floats]:
+        if not bonds:
+            return 0.0, np.zeros(len(p)), np.zeros((len(p), len(p)))
+        if not unit:
+            unit.append(chi2 / max(1, observations))
+        r, rows = restraint_rows(
+            p, values, bonds, bond_sd_angstrom=s.bond_sd_angstrom, u_sd_angstrom2=s.u_sd_angstrom2
+        )
+        return unit[0] * float(r @ r), unit[0] * (rows.T @ r), unit[0] * (rows.T @ rows)
+
+    return terms
 
 
 def _add_frame(

@@ -32,6 +32,8 @@ class DynamicalSettings:
     mosaicity_deg: spread (standard deviation) of ``mosaic_blocks`` equally strong blocks, Gaussian, turned about the
     axis that is perpendicular to beam and tilt axis; where to start from when it is refined (0.1 then if it is 0).
     hydrogens: free, riding on the atom that they are bonded to, or fixed (see ``parametrise``).
+    bond_sd_angstrom, u_sd_angstrom2: restrain bonds to their lengths in the model, and U_eq of bonded sites to each
+    other, by these standard deviations (in units of the data's mean residual); None for no restraint.
     hold_out_every: every n-th frame is left out of the refinement and predicted from it; 0 for none.
     """
 
@@ -58,6 +60,8 @@ class DynamicalSettings:
     anisotropic: bool = False
     occupancy: OccupancyModel = "fixed"
     hydrogens: HydrogenModel = "free"
+    bond_sd_angstrom: float | None = None
+    u_sd_angstrom2: float | None = None
     keep_absent: bool = False
     kinematical: bool = False
     instability: float = 0.01
@@ -78,6 +82,8 @@ class DynamicalSettings:
             "orientation_sd_deg": self.orientation_sd_deg,
             "thickness_scan_nm": min(self.thickness_scan_nm),
             "thickness_nm": 1.0 if self.thickness_nm is None else self.thickness_nm,
+            "bond_sd_angstrom": 1.0 if self.bond_sd_angstrom is None else self.bond_sd_angstrom,
+            "u_sd_angstrom2": 1.0 if self.u_sd_angstrom2 is None else self.u_sd_angstrom2,
         }
         for key, value in positive.items():
             if not (math.isfinite(value) and value > 0):
