@@ -92,7 +92,8 @@ def assemble(
     turn_deg = np.degrees(geometry.turn_vector)
     on_frame = np.bincount(seen.peaks.frame[found.good], minlength=len(dataset.counts))
     every = np.bincount(seen.peaks.frame, minlength=len(dataset.counts))
-    indexed = (on_frame >= 5) & (on_frame >= 0.3 * every)
+    around = np.convolve(on_frame, np.ones(11), mode="same")  # of weak series a frame is held by its neighbours
+    indexed = (around >= 5) & (on_frame >= 0.3 * every)
     low = np.linalg.norm(found.hkl @ ub.T, axis=1) < 0.9 * g_max
     fraction = float(np.mean(found.good[low | ~found.good])) if len(low) else 0.0
     log.append(

@@ -16,6 +16,7 @@ from pipeline.reduction.orient import orient, with_expected_sigma
 from pipeline.reduction.rocking import Rocking
 from pipeline.reduction.series import px_per_inverse_angstrom, sweep_of
 from pipeline.reduction.spots import Survey, survey
+from pipeline.reduction.unexplained import unexplained_spots
 from twin.model.dataset import Dataset
 
 __all__ = ["ReducedSeries", "reduce_series"]
@@ -61,6 +62,8 @@ def reduce_series(
     g_peaks = float(np.quantile(np.linalg.norm(points, axis=1), 0.995))
     found, _, more = index_series(dataset, seen.peaks, start, g_peaks, seen)
     log.extend(more)
+    rest = unexplained_spots(peaks=seen.peaks, good=found.good, geometry=found.geometry, g_max_per_angstrom=g_peaks)
+    log.extend([rest] if rest else [])
     tell("integration", 0.5)
     return _integrate_and_merge(
         dataset, seen, found, axis, resolution_limit(dataset, seen, found, g_max_per_angstrom), log, tell

@@ -1,0 +1,46 @@
+"""Spots that lie on no point of the lattice: how many, and whether they form a lattice of their own."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.reduction.cell import find_cell
+from pipeline.reduction.errors import ReductionError
+from pipeline.reduction.geometry import Geometry
+from pipeline.reduction.indexing import points_at_zero_tilt
+from pipeline.reduction.peaks import select_peaks
+from pipeline.types import Peaks
+
+MANY = 0.1  # share of the spots that calls for a word
+ENOUGH = 60  # spots in which a second lattice is looked for
+SECOND = 0.6  # of them on a second lattice; chance gives an eighth
+
+
+def unexplained_spots(*, peaks: Peaks, good: NDArray[np.bool_], geometry: Geometry, g_max_per_angstrom: float) -> str:
+    """A sentence about spots up to ``g_max_per_angstrom`` that are not indexed; empty when they are few."""
+    points = points_at_zero_tilt(peaks=peaks, geometry=geometry)
+    length = np.linalg.norm(points, axis=1)
+    inside = length < g_max_per_angstrom
+    rest = inside & ~good
+    number, every = int(np.count_nonzero(rest)), max(int(np.count_nonzero(inside)), 1)
+    share = number / every
+    if share < MANY:
+        return ""
+    said = f"warning: {number} of {every} spots ({100 * share:.0f} %) are not explained by the lattice"
+    if number < ENOUGH:
+        return f"{said}, too few to look for a second one"
+    left = select_peaks(peaks, rest)
+    weight = np.minimum(left.intensity / left.sigma / 10.0, 1.0)
+    try:
+        second = find_cell(points=points[rest], weight=weight, g_limit=float(min(g_max_per_angstrom, 1.0)))
+    except ReductionError:
+        return f"{said} and form no lattice of their own"
+    if second.indexed_fraction < SECOND:
+        return f"{said} and form no lattice of their own (the best explains {100 * second.indexed_fraction:.0f} %)"
+    volume = abs(float(np.linalg.det(second.direct)))
+    own = 1.0 / abs(float(np.linalg.det(geometry.ub)))
+    return (
+        f"{said}; a lattice of {volume:.0f} Å³ (the first cell has {own:.0f}) explains "
+        f"{100 * second.indexed_fraction:.0f} % of them: another crystal, or a larger cell"
+    )
