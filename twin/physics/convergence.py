@@ -1,13 +1,15 @@
 """How far the beams of a calculation must reach: an adaptive cut-off in excitation error with an estimate of its error.
 
 Intensities are compared between cut-offs on a few of the frame's directions, by R1 = Σ|√I − √I_ref| / Σ√I_ref over the
-reflections whose Bragg condition is met inside the exposure. For In2O3 at 200 kV the change from one cut-off to the
-next falls until about 0.06 Å⁻¹ and then hovers near 0.5 %, as upper-layer beams come in one by one: the last change
-itself, with a margin, is the honest estimate of what is still missing.
+reflections whose Bragg condition is met inside the exposure. Beams of upper layers come in one by one, each with a
+share that is as likely to add as to take away, so changes add in squares and fall as 1/√s_max: from s₁ to s₂ the change
+is C √(1/s₁ − 1/s₂), and what is missing beyond s is C/√s. C comes from the last two changes. What a table with a finite
+g_max leaves out is not in it.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -92,13 +94,13 @@ def adaptive_cut_off(
         if last is not None:
             steps.append((ladder[i - 1], r1_between(last, result)))
         last = result
-        if len(steps) >= 2 and _remaining(steps[-2][1], steps[-1][1]) <= goal:
+        if len(steps) >= 2 and _remaining(steps, s_max) <= goal:
             break
-    error = _remaining(steps[-2][1], steps[-1][1])
+    error = _remaining(steps, s_max)
     return CutOff(s_max_per_angstrom=s_max, error=error, converged=error <= goal, steps=tuple(steps))
 
 
-def _remaining(before: float, last: float) -> float:
-    """1.25 × the larger of the last change and the geometric tail through the last two (falling by 0.8 at least)."""
-    ratio = min(last / before, 0.8) if before > 0.0 else 0.8
-    return 1.25 * max(last, last * ratio / (1.0 - ratio))
+def _remaining(steps: list[tuple[float, float]], s_max: float) -> float:
+    """C/√s_max, C from the last two of ``steps`` (s, change to the next), the next of the last one being ``s_max``."""
+    (first, before), (_, last) = steps[-2:]
+    return math.sqrt((before**2 + last**2) / (1.0 / first - 1.0 / s_max) / s_max)

@@ -50,15 +50,24 @@ class AtomCloud:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grid:
-    """Periodic square field of view."""
+    """Periodic square field of view.
+
+    wave_limit_per_angstrom: a narrower band for the waves than for the potential, to compare with a set of beams.
+    """
 
     points: int
     extent_angstrom: float
+    wave_limit_per_angstrom: float = math.inf
 
     @property
     def band_per_angstrom(self) -> float:
         """Largest |q| that is kept: two thirds of Nyquist, so that products of two fields do not fold back."""
         return self.points / (3.0 * self.extent_angstrom)
+
+    @property
+    def wave_band_per_angstrom(self) -> float:
+        """Largest |q| of the waves."""
+        return min(self.band_per_angstrom, self.wave_limit_per_angstrom)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,7 +215,7 @@ def free_flight(*, grid: Grid, energy_kev: float, directions: ArrayLike, length_
     q = np.fft.fftfreq(n, d=grid.extent_angstrom / n)
     qx, qy = q[None, :], q[:, None]
     k = 1.0 / wavelength_angstrom(energy_kev=energy_kev)
-    band = qx**2 + qy**2 <= grid.band_per_angstrom**2
+    band = qx**2 + qy**2 <= grid.wave_band_per_angstrom**2
     tilts = np.atleast_2d(np.asarray(directions, dtype=np.float64))
     free = np.empty((len(tilts), n, n), dtype=np.complex64)
     for index, direction in enumerate(tilts):
