@@ -48,4 +48,7 @@ def known_records(out: Path, *, quick: bool) -> tuple[Record, ...]:
 def state_of(records: Sequence[Record]) -> str:
     """How many runs there are, and of how many states of the code."""
     codes = len({r.code for r in records})
-    return f"{len(records)} records of {codes} state{'s' if codes != 1 else ''} of the code."
+    return (
+        f"{len(records)} records of {codes} state{'s' if codes != 1 else ''} of the code, where goals ask for {COUNT} "
+        "mountings of each row: n says how many stand behind a figure."
+    )
