@@ -31,7 +31,7 @@ SPHERE = Particle(shape="sphere", size_nm=(10.0, 10.0, 10.0))
 RADIUS_ANGSTROM = 50.0
 DISC_PER_ANGSTROM = 1.25 / RADIUS_ANGSTROM
 BEAM = Beam(energy_kev=ENERGY_KEV, diameter_nm=100.0, flux_e_per_angstrom2_s=1.0)
-BAND, SLICE_ANGSTROM = 3.2, 1.0
+BAND, SLICE_ANGSTROM = 2.4, 1.0
 ISOLATION = 0.01  # no neighbour stronger than this share of a reflection within two discs of it
 
 
@@ -148,7 +148,7 @@ def same_reflections(one: Spots, other: Spots) -> Ints:
 
 def sphere_rows(*, quick: bool) -> list[Row]:
     """The column approximation with one engine on both sides; then Bloch waves in the columns; then convergence."""
-    azimuths, band = (8, 2.4) if quick else (32, BAND)
+    azimuths, band = (8 if quick else 32), BAND
     start = process_time()
     pattern = sphere_pattern(crystal=IN2O3, azimuths=azimuths, band=band)
     seconds = process_time() - start
@@ -171,9 +171,9 @@ def sphere_rows(*, quick: bool) -> list[Row]:
 
 def _convergence_rows(spots: Spots, chosen: NDArray[np.bool_], *, quick: bool) -> list[Row]:
     """What a wider band and thinner slices change, 8 azimuths."""
-    base = in_discs(sphere_pattern(crystal=IN2O3, azimuths=8, band=2.4), spots, chosen)
+    base = in_discs(sphere_pattern(crystal=IN2O3, azimuths=8, band=BAND), spots, chosen)
     rows = []
-    for band, thick in ((3.2, 1.0), (2.4, 0.5)) if quick else ((3.2, 1.0), (4.0, 1.0), (2.4, 0.5)):
+    for band, thick in ((3.2, 1.0),) if quick else ((3.2, 1.0), (2.4, 0.5)):
         finer = in_discs(
             sphere_pattern(crystal=IN2O3, azimuths=8, band=band, slice_angstrom=thick), spots, chosen
         )  # fmt: skip
