@@ -13,6 +13,7 @@ from pathlib import Path
 
 from threadpoolctl import threadpool_limits
 
+from twin.files.errors import InputError
 from validation.engines.agreement import peer_rows, truncation_rows
 from validation.engines.far import far_rows
 from validation.engines.limits import limit_rows
@@ -56,6 +57,17 @@ def run_engines(*, out: Path, quick: bool, page: Path | None = None) -> list[Row
     return rows
 
 
+def assemble(*, out: Path, page: Path) -> list[Row]:
+    """engines.json and the page from the parts that an interrupted run, or several, left in ``out``."""
+    missing = [name for name in PARTS if not (out / f"engines-{name}.json").is_file()]
+    if missing:
+        raise InputError(f"{out}: engines-{missing[0]}.json is missing; make it with --part {missing[0]}")
+    rows = [row for name in PARTS for row in _read(out / f"engines-{name}.json")]
+    write_rows(out / "engines.json", rows)
+    write_page(page, rows, figure=True)
+    return rows
+
+
 def run_part(name: str, *, out: Path, quick: bool, page: Path | None) -> list[Row]:
     """Rows of one part, written to ``out``/engines-NAME.json too."""
     figure = None if page is None else page.parent / "engines_growth.png"
@@ -73,4 +85,8 @@ def _apart(before: list[str], name: str, *, out: Path, quick: bool, page: Path |
     path = out / f"engines-{name}.json"
     path.unlink(missing_ok=True)
     subprocess.run(command, check=True)
+    return _read(path)
+
+
+def _read(path: Path) -> list[Row]:
     return [Row(**row) for row in json.loads(path.read_text(encoding="utf-8"))]
