@@ -19,13 +19,17 @@ from twin.model.plan import Plan
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ReplaySource:
-    """Frames of a recorded series, found by the angle at which they began."""
+    """Frames of a recorded series, found by the angle at which they began; of a serial one by the particle."""
 
     dataset: Dataset
 
     def counts(self, conditions: ExposureConditions) -> NDArray[np.uint32]:
         if conditions.blanked:
             return np.zeros_like(self.dataset.counts[0])
+        if self.dataset.mode == "serial":
+            if not 0 <= conditions.particle < len(self.dataset.counts):
+                raise DeviceError(f"the recorded series has no particle {conditions.particle}")
+            return np.asarray(self.dataset.counts[conditions.particle])
         away = np.abs(self.dataset.alpha_start_deg - conditions.alpha_start_deg)
         nearest = int(np.argmin(away))
         if away[nearest] > 0.5 * abs(plan_of(self.dataset).step_deg) + 1e-6:

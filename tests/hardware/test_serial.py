@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
+from hardware.clocks import VirtualClock
 from hardware.errors import ConnectionLost, LimitError
 from hardware.faults import Fault
 from hardware.limits import Limits
 from hardware.procedures import Acquisition, acquire
-from tests.hardware.conftest import Bench  # type: ignore[import-not-found]
+from hardware.replay import plan_of, replay_microscope
+from tests.hardware.conftest import Bench, MemoryRecorder  # type: ignore[import-not-found]
+from twin.model.dataset import Dataset
 from twin.model.plan import Plan
 
 PLAN = Plan(mode="serial", start_deg=0.0, step_deg=0.0, frame_count=9, exposure_s=0.5)
@@ -63,6 +67,28 @@ def test_an_interrupted_series_goes_on_with_the_particles_that_are_missing(bench
     assert (again.frames_taken, again.frames_kept) == (5, 4)
     for index, (counts, *_) in whole.recorder.frames.items():
         assert (broken.recorder.frames[index][0] == counts).all()
+
+
+def test_a_recorded_series_is_replayed_particle_by_particle(bench: Build) -> None:
+    built = bench(PLAN)
+    run(built)
+    frames = [built.recorder.frames[i][0] for i in range(9)]
+    recorded = Dataset(
+        counts=np.array(frames, dtype=np.uint32),
+        alpha_start_deg=np.zeros(9),
+        alpha_end_deg=np.zeros(9),
+        exposure_s=np.full(9, 0.5),
+        bad_pixels=np.zeros(frames[0].shape, dtype=np.bool_),
+        microscope=built.device.settings(),
+        mode="serial",
+        precession_deg=0.0,
+    )
+    assert plan_of(recorded) == PLAN
+    clock = VirtualClock()
+    device = replay_microscope(recorded, clock=clock)
+    again = Bench(device=device, clock=clock, recorder=MemoryRecorder(frame_count=9), plan=plan_of(recorded))
+    run(again)
+    assert all((again.recorder.frames[i][0] == frames[i]).all() for i in range(9))
 
 
 def test_a_serial_plan_without_a_navigator_is_refused_before_anything_moves(bench: Build) -> None:
