@@ -228,29 +228,3 @@ def free_flight(*, grid: Grid, energy_kev: float, directions: ArrayLike, length_
 def plane_wave(*, grid: Grid, waves: int) -> Waves:
     """Envelopes of plane waves: ones, (waves, n, n)."""
     return np.ones((waves, grid.points, grid.points), dtype=np.complex64)
-
-
-def top_hat_beam(*, grid: Grid, waves: int, diameter_angstrom: float, edge_angstrom: float = 2.0) -> Waves:
-    """Envelopes of a round beam in the middle of the field with a smooth edge, (waves, n, n), amplitude 1 inside."""
-    axis = (np.arange(grid.points) + 0.5) * grid.extent_angstrom / grid.points - grid.extent_angstrom / 2
-    radius = np.hypot(axis[None, :], axis[:, None])
-    profile = 0.5 * (1.0 - np.tanh((radius - diameter_angstrom / 2) / edge_angstrom))
-    return np.broadcast_to(profile.astype(np.complex64), (waves, grid.points, grid.points)).copy()
-
-
-def integrated_reflections(
-    *, intensity: NDArray[np.floating], grid: Grid, g_xy_per_angstrom: ArrayLike, radius_per_angstrom: float
-) -> Floats:
-    """Sum of ``intensity`` (n, n; |Fourier coefficient|², fft order) within a disc around each g_xy (m, 2); (m,).
-
-    The value is a fraction of the electrons on the field of view when the incident wave has mean |ψ|² = 1.
-    """
-    n = grid.points
-    centre = np.asarray(g_xy_per_angstrom, dtype=np.float64) * grid.extent_angstrom
-    reach = radius_per_angstrom * grid.extent_angstrom
-    offsets = np.arange(-math.ceil(reach), math.ceil(reach) + 1)
-    ix = np.round(centre[:, 0]).astype(int)[:, None] + offsets
-    iy = np.round(centre[:, 1]).astype(int)[:, None] + offsets
-    inside = (ix - centre[:, :1])[:, None, :] ** 2 + (iy - centre[:, 1:])[:, :, None] ** 2 <= reach**2
-    patches = intensity[(iy % n)[:, :, None], (ix % n)[:, None, :]]
-    return np.asarray(np.sum(patches * inside, axis=(1, 2)), dtype=np.float64)

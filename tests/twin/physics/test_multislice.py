@@ -14,7 +14,6 @@ from twin.physics.multislice import (
     Grid,
     estimate,
     exit_waves,
-    integrated_reflections,
     phase_slices,
     plane_wave,
 )
@@ -153,16 +152,6 @@ def test_moving_the_crystal_sideways_changes_no_intensity() -> None:
         )
         patterns.append(np.abs(waves[0]) ** 2)
     np.testing.assert_allclose(patterns[0], patterns[1], atol=2e-4 * patterns[0].max())
-
-
-def test_integrated_reflections_collect_the_disc() -> None:
-    grid = Grid(points=64, extent_angstrom=20.0)
-    image = np.zeros((64, 64))
-    image[3, 5], image[3, 6], image[-2, 9] = 2.0, 1.0, 7.0
-    got = integrated_reflections(
-        intensity=image, grid=grid, g_xy_per_angstrom=[[0.25, 0.15], [0.45, -0.1]], radius_per_angstrom=0.08
-    )
-    np.testing.assert_allclose(got, [3.0, 7.0])
 
 
 def test_the_estimate_counts_the_slices() -> None:
