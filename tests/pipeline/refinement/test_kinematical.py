@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.refinement.kinematical import refine_kinematical
+from pipeline.refinement.figures import intensity_weights
+from pipeline.refinement.kinematical import fit_structure, refine_kinematical
 from pipeline.refinement.parameters import crystal_of, parametrise
 from pipeline.types import MergedReflections
 from twin.model.crystal import Crystal
@@ -102,3 +103,25 @@ def test_too_few_reflections_are_refused(crystals: dict[str, Crystal]) -> None:
     )
     with pytest.raises(ValueError, match="cannot determine the 13 parameters"):
         refine_kinematical(model=crystals["brookite"], merged=few)
+
+
+def test_errors_far_beyond_sigma_do_not_pull_the_scale_down(crystals) -> None:  # type: ignore[no-untyped-def]
+    """Intensities off by a factor of two, as multiple scattering leaves them, with sigmas of two percent.
+
+    By weights of the observed intensities alone, those that are too low decide; less so with calculated ones in them.
+    """
+    generator, model = np.random.default_rng(4), crystals["brookite"]
+    merged = merged_from(model, noise=0.0, rng=generator)
+    spoilt = merged.intensity * np.exp(0.7 * generator.standard_normal(len(merged.intensity)))
+    merged = replace(merged, intensity=spoilt, sigma=0.02 * spoilt)
+    result = refine_kinematical(model=model, merged=merged)
+    by_observed, calculated = fit_structure(
+        parametrise(model),
+        hkl=merged.hkl,
+        intensity=spoilt,
+        weights=intensity_weights(intensity=spoilt, sigma=merged.sigma),
+    )
+    assert by_observed.converged
+    old, new = (f.sum() / result.f_obs.sum() for f in (np.sqrt(calculated), result.f_calc))
+    assert old < 0.9
+    assert abs(new - 1.0) < abs(old - 1.0)
