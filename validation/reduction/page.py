@@ -36,7 +36,8 @@ unit), and with what photon noise leaves to the best estimator. Pulls: the media
 mean by a sixth of the skewness, −0.05σ at ten counts, in any unbiased estimate. Speed: CPU time of one process after
 a first short series, so that nothing is compiled in it. An empty cell is a failure or a wrong lattice.
 
-*Distorted*: ellipse 1.5 %, parabolic 1 %, barrel 1.5 %, spiral −1 % at 256 px, cell refined without constraint.
+*Distorted*: ellipse 1.5 %, parabolic 1 %, barrel 1.5 %, spiral −1 % at 256 px. Ratios are those of the orthorhombic
+refinement, angles those of a cell without constraint with the distortions of that refinement held.
 The study's series: dynamical frames of the twin with its instrument's errors (`edtwin simulate NAME`), reduced by
 `edtwin reduce`; the particles of the twin are more perfect than those of the study.
 
