@@ -22,6 +22,7 @@ def main(expt: str, refl: str, out: str) -> None:
     table = flex.reflection_table.from_file(refl)
     arrays = {
         "a": np.array(matrices),
+        "frame": np.arange(first - 1, last),  # DIALS trims the scan to where it has indexed spots
         "setting": np.array(goniometer.get_setting_rotation()).reshape(3, 3),
         "fixed": np.array(goniometer.get_fixed_rotation()).reshape(3, 3),
         "axis": np.array(goniometer.get_rotation_axis()),

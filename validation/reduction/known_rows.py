@@ -94,7 +94,8 @@ def _dials_frame_ub(arrays: Mapping[str, NDArray[Any]]) -> Floats:
 def _dials_lattice(known: Known, result: DialsResult) -> LatticeErrors:
     if "a" not in result.arrays:
         return LatticeErrors(cell_percent=NAN, orientation_deg=NAN)
-    return lattice_errors(known=known, frame_ub=_dials_frame_ub(result.arrays))
+    a = result.arrays
+    return lattice_errors(known=known, frame_ub=_dials_frame_ub(a), frame=np.asarray(a["frame"], dtype=np.int64))
 
 
 def _lattice_rows(
@@ -162,7 +163,9 @@ def _dials_intensities(known: Known, result: DialsResult, kind: str) -> Intensit
     if kind not in a or "a" not in a:
         return None
     middle = len(a["a"]) // 2
-    n = np.rint(np.linalg.solve(known.rotation[middle] @ known.ub, _dials_frame_ub(a)[middle])).astype(np.int64)
+    n = np.rint(np.linalg.solve(known.rotation[a["frame"][middle]] @ known.ub, _dials_frame_ub(a)[middle])).astype(
+        np.int64
+    )
     ok = np.asarray(a[f"{kind}_ok"], dtype=bool)
     hkl = np.asarray(a["hkl"])[ok] @ n.T
     return intensity_errors(

@@ -32,9 +32,10 @@ def conventional(a: Floats, truth: Floats) -> tuple[Floats, Ints] | None:
     return np.asarray(a @ np.linalg.inv(n)), n
 
 
-def lattice_errors(*, known: Known, frame_ub: Floats) -> LatticeErrors:
-    """``frame_ub``: (frames, 3, 3) ub in the laboratory at mid-exposure."""
-    true = known.rotation @ known.ub
+def lattice_errors(*, known: Known, frame_ub: Floats, frame: Ints | None = None) -> LatticeErrors:
+    """``frame_ub``: (m, 3, 3) ub in the laboratory at mid-exposure of the frames ``frame`` (m,), of all when None."""
+    rotation = known.rotation if frame is None else known.rotation[frame]
+    true = rotation @ known.ub
     angles, lengths = [], []
     for found, right in zip(frame_ub, true, strict=True):
         matched = conventional(found, right)
