@@ -21,6 +21,8 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 LEAST_SHARE = 0.3  # of the height of the rocking curve, for a reflection to be compared
+SCATTER = 0.3  # of a normalised amplitude beyond counting: multiple scattering, the partiality
+LEAST_WEIGHT = 1e-6
 STARTS = 4
 SWEEPS = 20
 SHELLS = 15
@@ -47,25 +49,29 @@ class ChosenSettings:
         )
 
 
-def normalised_amplitudes(o: Observations, height: Floats, g_length: Floats) -> tuple[Ints, Floats]:
-    """Rows (m,) near enough to the middle of their rocking curve, and √(I / height) over its mean in the shell."""
+def normalised_amplitudes(o: Observations, height: Floats, g_length: Floats) -> tuple[Ints, Floats, Floats]:
+    """Rows (m,) near enough to the middle of their rocking curve, √(I / height) over its mean in the shell, and the
+    weight of each: 1 / (its variance + SCATTER²)."""
     rows = np.flatnonzero(height > LEAST_SHARE)
     amplitude = np.sqrt(np.maximum(o.intensity[rows], 0.0) / height[rows])
+    deviation = 0.5 * o.sigma[rows] / np.sqrt(np.maximum(o.intensity[rows], o.sigma[rows]) * height[rows])
     frame_mean = np.bincount(o.frame[rows], weights=amplitude) / np.maximum(np.bincount(o.frame[rows]), 1)
-    amplitude = amplitude / np.maximum(frame_mean[o.frame[rows]], 1e-12)
+    unit = np.maximum(frame_mean[o.frame[rows]], 1e-12)
+    amplitude, deviation = amplitude / unit, deviation / unit
     edges = np.quantile(g_length[rows], np.linspace(0, 1, SHELLS + 1)[1:-1])
     shell = np.searchsorted(edges, g_length[rows])
     mean = np.bincount(shell, weights=amplitude, minlength=SHELLS) / np.maximum(
         np.bincount(shell, minlength=SHELLS), 1
     )
-    return rows, amplitude / np.maximum(mean[shell], 1e-12)
+    level = np.maximum(mean[shell], 1e-12)
+    return rows, amplitude / level, 1.0 / ((deviation / level) ** 2 + SCATTER**2)
 
 
 def choose_settings(
     *, o: Observations, height: Floats, g_length: Floats, known: KnownLattice, frames: int
 ) -> ChosenSettings:
     """The setting of every frame. height (n,): the rocking curve at each observation, 1 in its middle."""
-    rows, amplitude = normalised_amplitudes(o, height, g_length)
+    rows, amplitude, weight = normalised_amplitudes(o, height, g_length)
     group = _groups(o.hkl[rows], known)
     order = np.argsort(o.frame[rows], kind="stable")
     bounds = np.searchsorted(o.frame[rows][order], np.arange(frames + 1))
@@ -74,7 +80,7 @@ def choose_settings(
     rank = np.argsort([-len(p) for p in parts], kind="stable")
     for start in range(STARTS if len(known.settings) > 1 else 1):
         sequence = np.roll(rank, -start * max(frames // STARTS, 1))
-        setting, correlation = _settled(parts, amplitude, group, sequence)
+        setting, correlation = _settled(parts, amplitude, weight, group, sequence)
         value = float(np.sum(correlation[np.arange(frames), setting]))
         if best is None or value > best[0] + 1e-9:
             best = value, setting, correlation
@@ -90,7 +96,9 @@ def _groups(hkl: Ints, known: KnownLattice) -> Ints:
     return np.asarray(number, dtype=np.int64).reshape(len(renamed), -1)
 
 
-def _settled(parts: list[Ints], amplitude: Floats, group: Ints, sequence: Ints) -> tuple[Ints, Floats]:
+def _settled(
+    parts: list[Ints], amplitude: Floats, weight: Floats, group: Ints, sequence: Ints
+) -> tuple[Ints, Floats]:
     """Frames added in ``sequence``, then judged again until none changes."""
     total, number = np.zeros(int(group.max()) + 1), np.zeros(int(group.max()) + 1)
     setting = np.full(len(parts), -1, dtype=np.int64)
@@ -100,24 +108,27 @@ def _settled(parts: list[Ints], amplitude: Floats, group: Ints, sequence: Ints) 
         for f in sequence:
             rows, old = parts[f], setting[f]
             if old >= 0:
-                np.subtract.at(total, group[old, rows], amplitude[rows])
-                np.subtract.at(number, group[old, rows], 1.0)
-            correlation[f] = [_correlation(amplitude[rows], group[k, rows], total, number) for k in range(len(group))]
+                np.subtract.at(total, group[old, rows], weight[rows] * amplitude[rows])
+                np.subtract.at(number, group[old, rows], weight[rows])
+            correlation[f] = [
+                _correlation(amplitude[rows], weight[rows], group[k, rows], total, number) for k in range(len(group))
+            ]
             setting[f] = int(np.argmax(correlation[f]))
             changed |= setting[f] != old
-            np.add.at(total, group[setting[f], rows], amplitude[rows])
-            np.add.at(number, group[setting[f], rows], 1.0)
+            np.add.at(total, group[setting[f], rows], weight[rows] * amplitude[rows])
+            np.add.at(number, group[setting[f], rows], weight[rows])
         if not changed:
             break
     return setting, correlation
 
 
-def _correlation(amplitude: Floats, group: Ints, total: Floats, number: Floats) -> float:
-    """Of a frame's amplitudes with the means so far; 0 where fewer than five reflections are known."""
-    known = number[group] > 0.5
+def _correlation(amplitude: Floats, weight: Floats, group: Ints, total: Floats, number: Floats) -> float:
+    """Of a frame's amplitudes with the means so far, weighed; 0 where fewer than five reflections are known."""
+    known = number[group] > LEAST_WEIGHT
     if np.count_nonzero(known) < 5:
         return 0.0
     x, y = amplitude[known], total[group[known]] / number[group[known]]
-    x, y = x - x.mean(), y - y.mean()
-    norm = float(np.sqrt((x @ x) * (y @ y)))
-    return float(x @ y) / norm if norm > 0 else 0.0
+    w = 1.0 / (1.0 / weight[known] + 1.0 / number[group[known]])
+    x, y = x - (w @ x) / w.sum(), y - (w @ y) / w.sum()
+    norm = float(np.sqrt((w @ x**2) * (w @ y**2)))
+    return float(w @ (x * y)) / norm if norm > 0 else 0.0

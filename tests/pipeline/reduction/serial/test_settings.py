@@ -41,7 +41,7 @@ class Made:
     where: Passage
 
 
-def made(hall: str, *, seed: int, g_max: float = 1.2) -> Made:
+def made(hall: str, *, seed: int, g_max: float = 1.2, counts: float = 1e3) -> Made:
     """Intensities of a structure of the class ``hall``, 10 % of error and counting noise, scales by a factor of two."""
     rng = np.random.default_rng(seed)
     geometry = Geometry(
@@ -64,7 +64,7 @@ def made(hall: str, *, seed: int, g_max: float = 1.2) -> Made:
     hkl, nothing = hkl_all[row], np.zeros(len(row))
     o = Observations(hkl=hkl, frame=frames, intensity=nothing, sigma=nothing + 1.0, fast_px=nothing, slow_px=nothing)
     where = passage(o, geometry, SWEEP)
-    scale = 1e3 * 2 ** rng.uniform(-0.5, 0.5, FRAMES)
+    scale = counts * 2 ** rng.uniform(-0.5, 0.5, FRAMES)
     expected = scale[frames] * f2[row] * where.share(ROCKING)[0] / peak_of(ROCKING, where.g_length)
     sigma = np.sqrt(expected + 25.0)
     measured = expected * rng.normal(1.0, 0.1, len(row)) + rng.normal(size=len(row)) * sigma
@@ -93,6 +93,16 @@ def test_intensities_sort_the_two_settings_of_m3(seed: int) -> None:
     assert np.ptp(((setting + drawn) % 2)[decided]) == 0  # right but for one choice common to all
     assert correlation.max(axis=1).min() > 0.8
     assert "2 orientations have the same spots" in sentence
+
+
+@pytest.mark.parametrize("counts", [100.0, 30.0])
+def test_weak_stills_are_sorted_by_the_reflections_that_stand_out(counts: float) -> None:
+    mixed, drawn = scrambled(made(CUBIC.hall, seed=9, counts=counts), CUBIC, 9)
+    setting, correlation, _ = chosen_for(mixed, CUBIC)
+    decided = np.abs(correlation[:, 0] - correlation[:, 1]) > 0.05
+    right = ((setting + drawn) % 2)[decided]
+    assert np.mean(decided) > 0.8
+    assert max(np.mean(right), 1 - np.mean(right)) > 0.95
 
 
 def test_a_structure_with_the_symmetry_of_the_lattice_has_nothing_to_sort() -> None:
