@@ -70,7 +70,8 @@ def by_strength(refinements: Sequence[Refinement], *, groups: int = 10) -> Figur
             r_all = [100.0 * float(np.abs(r.f_obs - r.f_calc)[p].sum() / r.f_obs[p].sum()) for p in parts]
             ax.plot(middle, r_all, "o-", ms=3.5, lw=1.2, color=TREATMENT_COLOUR.get(r.kind, INK),
                     label=TREATMENT_NAME.get(r.kind, r.kind))  # fmt: skip
-        ax.set(xscale="log", xlabel="$F_o$ / σ($F$)", ylabel="R(all) (%)", ylim=(0, None), title="By strength")
+        top = min(100.0, ax.get_ylim()[1])  # of reflections that are noise R says nothing
+        ax.set(xscale="log", xlabel="$F_o$ / σ($F$)", ylabel="R(all) (%)", ylim=(0, top), title="By strength")
         ax.legend(loc="best")
 
     return draw(paint, width=5.6, height=3.3)
