@@ -7,6 +7,7 @@ counts, is refused.
 from __future__ import annotations
 
 import io
+import re
 import struct
 import warnings
 from collections.abc import Callable
@@ -151,11 +152,22 @@ def read_mrc(path: Path) -> Image:
     return as_counts(values, source=path), Nominal(), None
 
 
+def _whole_cbf(raw: bytes, path: Path) -> None:
+    """Refuse a file without its binary section, or one shorter than its header says: fabio waits for ever on some."""
+    head, mark, body = raw.partition(b"\x0c\x1a\x04\xd5")
+    size = re.search(rb"X-Binary-Size:\s*(\d{1,12})\s", head)
+    border = b"--CIF-BINARY-FORMAT-SECTION--"
+    if not mark or size is None or not head.isascii() or border not in head or border not in body:
+        raise InputError(f"{path}: not a readable CBF (no whole binary section of stated size)")
+    if len(body) < int(size.group(1)):
+        raise InputError(f"{path}: cut short; {int(size.group(1))} bytes of data are promised, {len(body)} are there")
+
+
 def read_cbf(path: Path) -> Image:
     """CBF with the mini-header of Dectris; the MD5 of its binary section is checked."""
     from fabio.cbfimage import CbfImage
 
-    read_bytes(path)
+    _whole_cbf(read_bytes(path), path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
