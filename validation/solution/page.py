@@ -52,9 +52,15 @@ reflections the phases come out, with the measured ones they do not: it stays *n
 """
 
 
+FULL_STUDY = 440  # four materials, eleven conditions, ten realisations
+
+
 def write_page(path: Path, rows: Sequence[Row]) -> None:
-    """Write the Markdown page."""
+    """Write the Markdown page; it says when the study is not complete."""
     parts = [HEAD]
+    n = next((row.n for row in rows if row.id == "study-right"), 0)
+    if n < FULL_STUDY:
+        parts.append(f"\n**This edition holds {n} of the {FULL_STUDY} trials of the study.**\n")
     for title, prefix in SECTIONS:
         chosen = [row for row in rows if row.id.startswith(prefix)]
         if chosen:
