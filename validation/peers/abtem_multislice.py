@@ -5,7 +5,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import resource
 
 import abtem
 import numpy as np
@@ -56,7 +55,7 @@ def evaluate(s, work):
     exit_wave = wave.multislice(built, lazy=False)
     array = np.asarray(exit_wave.array, dtype=np.complex128)
     spectrum = np.fft.fft2(array).T / array.size  # theirs is [x, y]
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    peak = worker.peak_bytes()
     return {"intensity": np.abs(spectrum) ** 2, "peak_bytes": np.array(peak)}
 
 

@@ -13,6 +13,15 @@ import traceback
 SHORTEST = 0.02  # seconds; as in validation/engines/timing.py
 
 
+def peak_bytes():
+    """Largest resident memory of this process; what the kernel reports to getrusage includes its parent's."""
+    with open("/proc/self/status") as file:
+        for line in file:
+            if line.startswith("VmHWM:"):
+                return 1024 * int(line.split()[1])
+    raise OSError("/proc/self/status has no VmHWM")
+
+
 def serve(load, evaluate, info):
     """load(path) -> state; evaluate(state, work) -> arrays to keep; info: dict with name and version."""
     out = sys.stdout
