@@ -25,9 +25,11 @@ SECTIONS = (
     ("Workers", "workers-"),
 )
 
+COMMAND = "`edtwin validate engines --pages docs/validation`"
 HEAD = """# Scattering engines: validation
 
-Made by `edtwin validate engines --pages docs/validation` on {machine} (numpy {numpy}, one BLAS thread); do not edit.
+Made by {command}
+on {machine} (numpy {numpy}, one BLAS thread); do not edit.
 The peers run in their own environments, named by
 `EDTWIN_PEER_ABTEM`, `EDTWIN_PEER_DIFFBLOCH` and `EDTWIN_PEER_PY4DSTEM`.
 
@@ -55,9 +57,9 @@ block, over the whole time, selection of beams and look-up included.
 FIGURE = "\n![Growth of the cost](engines_growth.png)\n"
 
 
-def write_page(path: Path, rows: Sequence[Row], *, figure: bool) -> None:
+def write_page(path: Path, rows: Sequence[Row], *, figure: bool, command: str = COMMAND) -> None:
     """Write the Markdown page."""
-    parts = [HEAD.format(machine=platform.machine(), numpy=version("numpy"))]
+    parts = [HEAD.format(command=command, machine=platform.machine(), numpy=version("numpy"))]
     for title, prefix in SECTIONS:
         chosen = [row for row in rows if row.id.startswith(prefix)]
         if chosen:

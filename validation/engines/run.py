@@ -26,6 +26,7 @@ from validation.engines.workers import worker_rows
 from validation.rows import Row, write_rows
 
 STILL = "EDTWIN_STILL"  # a command that is put before timed parts, such as one that holds other work back
+_ASSEMBLED = "`python -m validation.engines --part …` for every part and `--assemble`, since the machine was shared,"
 Part = Callable[[Path, bool, Path | None], list[Row]]  # folder for files, quick, figure
 PARTS: Mapping[str, Part] = {
     "limits": lambda folder, quick, figure: limit_rows(),
@@ -64,7 +65,7 @@ def assemble(*, out: Path, page: Path) -> list[Row]:
         raise InputError(f"{out}: engines-{missing[0]}.json is missing; make it with --part {missing[0]}")
     rows = [row for name in PARTS for row in _read(out / f"engines-{name}.json")]
     write_rows(out / "engines.json", rows)
-    write_page(page, rows, figure=True)
+    write_page(page, rows, figure=True, command=_ASSEMBLED)
     return rows
 
 
