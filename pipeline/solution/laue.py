@@ -146,6 +146,14 @@ def solve_in_any_class(
     return replace(own, verdict=own.verdict + note), given
 
 
+def in_class_of_group(
+    *, hall: str, merged: MergedReflections, observations: Callable[[], MergedReflections]
+) -> MergedReflections:
+    """Intensities merged in the Laue class of the group ``hall``: those given where that is their class."""
+    own = laue_hall(hall)
+    return merged if _rotations(own) == _rotations(merged.hall) else merged_in(observations(), own)
+
+
 def _in_class(observations: MergedReflections, cell: Cell, hall: str) -> LaueData:
     return LaueData(merged=merged_in(observations, hall), cell=conforming_cell(cell, hall))
 

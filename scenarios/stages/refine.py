@@ -53,17 +53,20 @@ def _model(solution: Solution) -> Crystal:
 def _kinematical(context: Context, data: _Data) -> Outcome:
     from pipeline.reduction.merge import unmerged
     from pipeline.refinement.kinematical import refine_kinematical
+    from pipeline.solution.laue import in_class_of_group
 
-    model, table = _model(data.solution), context.scenario.refinement
+    model, table, lattice = _model(data.solution), context.scenario.refinement, data.orientation
     context.progress.begin("refine, kinematical", total=1 + table.non_averaged)
+    merged = in_class_of_group(
+        hall=model.hall, merged=data.merged, observations=lambda: unmerged(data.reflections, ub=lattice.ub)
+    )
     averaged = refine_kinematical(
-        model=model, merged=data.merged, kind=AVERAGED, anisotropic=table.anisotropic, occupancy=table.occupancies
+        model=model, merged=merged, kind=AVERAGED, anisotropic=table.anisotropic, occupancy=table.occupancies
     )
     outputs, notes = [_save(context, averaged), KINEMATICAL_CIF], [averaged.verdict]
     _write_cif(context, KINEMATICAL_CIF, averaged)
     context.progress.advance()
     if table.non_averaged:
-        lattice = data.orientation
         observations = unmerged(data.reflections, ub=lattice.ub, centring=lattice.centring)
         loose = refine_kinematical(
             model=averaged.crystal,
@@ -171,7 +174,7 @@ _SOURCES = ("pipeline/refinement", "pipeline/types", "twin/physics", "scenarios/
 KINEMATICAL = Stage(
     name="refine_kinematical",
     title="Kinematical refinement",
-    sources=(*_SOURCES, "pipeline/reduction/merge"),
+    sources=(*_SOURCES, "pipeline/reduction/merge", "pipeline/solution/laue"),
     inputs=lambda scenario: _INPUTS,
     settings=_settings,
     read=_read,

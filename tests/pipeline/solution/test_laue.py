@@ -13,6 +13,7 @@ from pipeline.solution.laue import (
     classes_above,
     classes_below,
     conforming_cell,
+    in_class_of_group,
     laue_classes,
     merged_in,
     solve_in_any_class,
@@ -90,3 +91,20 @@ def test_without_observations_nothing_else_is_tried() -> None:
     _, chosen = solve_in_any_class(merged=low, observations=None, cell=crystal.cell, composition="TiO2", seed=2,
                                    starts=1)  # fmt: skip
     assert chosen.merged is low
+
+
+def test_a_model_is_refined_against_data_of_its_own_class() -> None:
+    """Merged below the model's class: merged again in it, with more equivalents; merged in it already: left alone."""
+    brookite = STUDY["brookite"].crystal
+    single = observations(brookite)
+    low = merged_in(single, "-P 1")
+    asked: list[None] = []
+
+    def unmerged() -> MergedReflections:
+        asked.append(None)
+        return single
+
+    risen = in_class_of_group(hall=brookite.hall, merged=low, observations=unmerged)
+    assert risen.redundancy > 1.5 * low.redundancy
+    assert in_class_of_group(hall=brookite.hall, merged=risen, observations=unmerged) is risen
+    assert len(asked) == 1
