@@ -6,7 +6,7 @@ high. Merging anew needs one intensity for each hkl.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -136,7 +136,8 @@ def solve_in_any_class(
         found = solve_structure(merged=data.merged, cell=data.cell, composition=composition, seed=seed, starts=count,
                                 progress=progress)  # fmt: skip
         if found.solved:
-            return _with_note(found, given=merged.hall, used=data.merged.hall), data
+            rivals = [] if data is given or observations is None else _rivals(observations, data, queue)
+            return _with_note(found, given=merged.hall, used=data.merged.hall, rivals=rivals), data
         if data is given:
             own = found
         else:
@@ -158,11 +159,21 @@ def _in_class(observations: MergedReflections, cell: Cell, hall: str) -> LaueDat
     return LaueData(merged=merged_in(observations, hall), cell=conforming_cell(cell, hall))
 
 
-def _with_note(solution: Solution, *, given: str, used: str) -> Solution:
+def _rivals(observations: MergedReflections, chosen: LaueData, tried: Sequence[tuple[LaueData, int]]) -> list[str]:
+    """Names of the classes above the chosen one that gave nothing although their equivalents agree about as well."""
+    above = set(classes_above(observations, hall=chosen.merged.hall, cell=chosen.cell))
+    return [class_name(data.merged.hall) for data, _ in tried if data.merged.hall in above]
+
+
+def _with_note(solution: Solution, *, given: str, used: str, rivals: Sequence[str]) -> Solution:
     if given == used:
         return solution
     note = f"; the data came in the Laue class {class_name(given)}, this is one of {class_name(used)}"
-    return replace(solution, verdict=solution.verdict + note)
+    verdict = solution.verdict
+    if rivals:
+        verdict = verdict.replace("solved in ", "ambiguous: ", 1) if verdict.startswith("solved in ") else verdict
+        note += f"; equivalents agree in {', '.join(rivals)} too, where nothing was found"
+    return replace(solution, verdict=verdict + note)
 
 
 def class_name(hall: str) -> str:

@@ -67,22 +67,38 @@ def test_equivalents_agree_in_the_right_class_and_not_above() -> None:
     assert classes_above(data, hall="-P 1", cell=square)[0] == "-P 2 2"
 
 
-@pytest.mark.parametrize(("given", "starts"), [("-P 1", 4), ("-P 2y", 4), ("-P 4 2 3", 2)])
+def pseudo_tetragonal() -> Crystal:
+    """MgTi2O5 with a = b: the lattice of a class that its intensities do not have."""
+    crystal = STUDY["mgti2o5"].crystal
+    return replace(crystal, cell=replace(crystal.cell, a_angstrom=9.86, b_angstrom=9.86))
+
+
+@pytest.mark.parametrize(("given", "starts"), [("-P 1", 4), ("-P 2y", 4), ("-P 4 2", 2)])
 def test_the_structure_is_found_whatever_class_the_data_came_in(given: str, starts: int) -> None:
-    crystal = STUDY["brookite"].crystal
-    cell = replace(crystal.cell, a_angstrom=5.3, b_angstrom=5.3, c_angstrom=5.3) if given == "-P 4 2 3" else None
-    crystal = crystal if cell is None else replace(STUDY["anatase"].crystal, cell=replace(cell, c_angstrom=5.31))
-    formula = "TiO2"
+    crystal, formula = STUDY["brookite"].crystal, "TiO2"
+    if given == "-P 4 2":
+        crystal, formula = pseudo_tetragonal(), "MgTi2O5"
     data = observations(crystal)
     found, chosen = solve_in_any_class(merged=merged_in(data, given), observations=data, cell=crystal.cell,
                                        composition=formula, seed=2, starts=starts)  # fmt: skip
     assert found.crystal is not None
+    assert found.verdict.startswith("solved in")
     assert "Laue class" in found.verdict
     result = compare_structures(crystal, found.crystal)
     assert result.same_space_group
     assert result.missing == ()
     assert result.max_distance_angstrom < 0.05
     assert chosen.merged.hall != given
+
+
+def test_a_class_too_low_is_not_called_solved_while_the_intensities_obey_a_higher_one() -> None:
+    """Anatase squeezed to a = 5.3, c = 5.31 Å: too close for a model in 4/mmm, which its intensities obey."""
+    cell = Cell(a_angstrom=5.3, b_angstrom=5.3, c_angstrom=5.31)
+    crystal = replace(STUDY["anatase"].crystal, cell=cell)
+    data = observations(crystal)
+    found, chosen = solve_in_any_class(merged=merged_in(data, "-P 4 2 3"), observations=data, cell=cell,
+                                       composition="TiO2", seed=2, starts=2)  # fmt: skip
+    assert chosen.merged.hall == "-P 4 2" or not found.verdict.startswith("solved in")
 
 
 def test_without_observations_nothing_else_is_tried() -> None:
