@@ -208,6 +208,7 @@ class EngineTable(Strict):
     precision: Literal["single", "double"] = "single"
     slice_angstrom: float = Field(default=1.0, ge=0.1, le=20)  # multislice
     phonon_configurations: int = Field(default=0, ge=0, le=1000)  # multislice; 0: atoms at rest, damped by their U
+    film_as_atoms: bool = False  # multislice on a carbon membrane: the film scatters coherently
 
 
 class ReductionTable(Strict):
@@ -289,6 +290,12 @@ class Scenario(Strict):
             raise ValueError(
                 'particle.bending_deg_per_nm needs engine.kind "bloch" or "kinematical": '
                 "multislice has straight lattices"
+            )
+        if self.engine.film_as_atoms and (
+            self.engine.kind != "multislice" or self.membrane.material != "carbon" or self.membrane.thickness_nm <= 0.0
+        ):
+            raise ValueError(
+                'engine.film_as_atoms needs engine.kind "multislice" and a membrane of carbon with a thickness'
             )
         pixels = plan.frame_count * self.instrument.detector.fast_px * self.instrument.detector.slow_px
         if pixels > MAX_PIXELS:

@@ -91,13 +91,15 @@ def engine_of(scenario: Scenario) -> Engine:
         dtype="float32" if table.precision == "single" else "float64",
         slice_angstrom=table.slice_angstrom,
         phonon_configurations=table.phonon_configurations,
+        film_as_atoms=table.film_as_atoms,
     )
 
 
 def make_truth(scenario: Scenario, cif_path: Path) -> Truth:
     """Draw everything that the scenario leaves to chance: how the particle lies, and what happens at each frame."""
     crystal, microscope, plan = true_crystal(scenario, cif_path), actual_microscope(scenario), tilt_plan(scenario)
-    return Truth(        crystal=crystal,
+    return Truth(
+        crystal=crystal,
         particle=_particle(scenario, crystal),
         membrane=membrane(scenario),
         microscope=microscope,

@@ -214,3 +214,11 @@ def test_two_hundred_broken_scenarios_end_in_a_sentence_or_are_sound(tmp_path: P
         else:
             assert _finite(accepted.model_dump()), case
     assert refused > 120  # the rest changed comments, optional keys or values within their bounds
+
+
+@pytest.mark.parametrize("wrong", ["engine.kind=bloch", "membrane.material=none", "membrane.thickness_nm=0.0"])
+def test_a_film_of_atoms_needs_multislice_and_carbon(wrong: str) -> None:
+    film = ("engine.kind=multislice", "engine.film_as_atoms=true")
+    assert load_scenario("ito-01", overrides=film).scenario.engine.film_as_atoms
+    with pytest.raises(InputError, match=r"film_as_atoms needs engine\.kind"):
+        load_scenario("ito-01", overrides=(*film, wrong))

@@ -26,7 +26,8 @@ class Engine:
     a sector of the exposure are coupled there; those up to far_s_max_per_angstrom act as a perturbation. None: the
     least that leaves an estimated R1 of 1 % in the series, see :mod:`twin.simulate.cutoff`. spot_modes: terms of
     the spot shape in the column approximation. slice_angstrom, phonon_configurations (0: atoms at rest, damped by
-    their U): of multislice, which draws every beam to g_max.
+    their U): of multislice, which draws every beam to g_max. film_as_atoms: there the carbon membrane is atoms too
+    where the field of view is, behind the particle and across the beam.
     """
 
     kind: Literal["bloch", "kinematical", "multislice"] = "bloch"
@@ -41,6 +42,7 @@ class Engine:
     dtype: Literal["float32", "float64"] = "float32"
     slice_angstrom: float = 1.0
     phonon_configurations: int = 0
+    film_as_atoms: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -71,6 +71,7 @@ class _Scattered:
     """Per electron through the membrane: fraction (n,) in each spot, and what hit, what stayed, what was absorbed.
 
     ``image``: all that is scattered, where the engine makes whole patterns (multislice), in place of spots.
+    ``through_film``: share of the beam whose passage through the membrane is part of that, atom by atom.
     """
 
     hkl: Ints
@@ -83,34 +84,39 @@ class _Scattered:
     lost: float
     beams: int
     image: NDArray[np.float32] | None = None
+    through_film: float = 0.0
 
 
 def expected_electrons(*, truth: Truth, pose: Pose, engine: Engine) -> ExpectedFrame:
     """Expected electrons of one exposure: a pure function, no noise and no response."""
     scope = truth.microscope
     incident = incident_electrons(beam=scope.beam, exposure_s=pose.exposure_s, intensity_scale=pose.intensity_scale)
-    through = incident * transmitted_fraction(membrane=truth.membrane, energy_kev=scope.beam.energy_kev)
     cut_off = series_cut_off(truth=truth, pose=pose, engine=engine)
     engine = replace(engine, s_max_per_angstrom=cut_off.s_max_per_angstrom)
     exposure = exposure_of(
         particle=truth.particle, cell=truth.crystal.cell, beam=scope.beam, pose=pose, engine=engine
     )
     scattered = _scatter(truth, pose, engine, exposure)
+    transmitted = transmitted_fraction(membrane=truth.membrane, energy_kev=scope.beam.energy_kev)
+    through = incident * (1.0 if scattered.through_film else transmitted)
+    direct = through * scattered.direct
+    if scattered.through_film:
+        direct -= incident * (1.0 - scattered.through_film) * (1.0 - transmitted)
     image = np.zeros((scope.detector.slow_px, scope.detector.fast_px), dtype=np.float32)
     if scattered.image is not None:
         image += np.float32(through) * scattered.image
     elif exposure.shadow.basis is not None:
         _draw_spots(image, truth, pose, exposure, exposure.shadow.basis, scattered, through)
     loss = inelastic_fraction(membrane=truth.membrane, energy_kev=scope.beam.energy_kev)
-    _draw_direct_beam(image, truth, pose, through * scattered.direct * (1.0 - loss))
+    _draw_direct_beam(image, truth, pose, direct * (1.0 - loss))
     image += diffuse_image(
         microscope=scope,
         centre_px=pose.centre_px,
         membrane=truth.membrane,
-        membrane_electrons=incident,
+        membrane_electrons=incident * (1.0 - scattered.through_film),
         crystal=truth.crystal,
         thermal_electrons=through * scattered.lost,
-        loss_electrons=through * scattered.direct * loss,
+        loss_electrons=direct * loss,
     )
     k = wavenumber_per_angstrom(energy_kev=scope.beam.energy_kev)
     middle = excitation_errors(g_lab=scattered.g_lab, directions=[[0.0, 0.0, 1.0]], wavenumber_per_angstrom=k)
@@ -124,7 +130,7 @@ def expected_electrons(*, truth: Truth, pose: Pose, engine: Engine) -> ExpectedF
         f_squared=np.abs(structure_factors(crystal=truth.crystal, hkl=scattered.hkl)) ** 2,
         incident_e=incident,
         on_particle_e=through * scattered.hit,
-        direct_beam_e=through * scattered.direct,
+        direct_beam_e=direct,
         thermal_e=through * scattered.lost,
         mean_thickness_angstrom=_mean_thickness(exposure.shadow.basis),
         maximum_thickness_angstrom=exposure.shadow.maximum_angstrom,
@@ -191,6 +197,7 @@ def _multislice(truth: Truth, pose: Pose, engine: Engine, exposure: Exposure, ba
         lost=0.0,
         beams=len(found.hkl) + 1,
         image=found.image,
+        through_film=found.through_film,
     )
 
 

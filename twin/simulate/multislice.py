@@ -37,7 +37,8 @@ from twin.physics.structure_factors import potential_coefficients
 from twin.simulate.engine import Engine, Sampling, sample_exposure
 from twin.simulate.illumination import beam_intensity, disc_radius_per_angstrom, pixel_per_angstrom
 from twin.simulate.waves import tail_limit
-from twin.specimen.atoms import atom_cloud, displaced, particle_atoms
+from twin.specimen.atoms import atom_cloud, displaced, particle_atoms, stacked
+from twin.specimen.film import carbon_film
 from twin.specimen.shapes import body_axes, lateral_extent_angstrom
 from twin.specimen.streams import stream
 
@@ -52,23 +53,27 @@ log = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Pattern:
     """Mean of |ψ_s|² over the steps, (n, n) in fft order with steps of ``step_per_angstrom``, as fractions of the
-    beam's electrons; its sum is what is scattered. direct: what stays in the direct beam."""
+    beam's electrons; its sum is what is scattered. direct: what stays in the direct beam. on_field: of the beam's
+    electrons, those that fall on the field."""
 
     intensity: Floats
     step_per_angstrom: float
     direct: float
+    on_field: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class MultisliceExposure:
     """Reflections hkl (n, 3), g_lab (n, 3), fraction (n,) of the beam's electrons; image (slow, fast) of everything
-    scattered, fractions a pixel; direct; beams: reflections looked at."""
+    scattered, fractions a pixel; direct; through_film: of the beam's electrons, those that met a film of atoms, which
+    then also scatters into the discs of the reflections."""
 
     hkl: Ints
     g_lab: Floats
     fraction: Floats
     image: NDArray[np.float32]
     direct: float
+    through_film: float
 
 
 def field_of_view(*, half_angstrom: float, g_max_per_angstrom: float) -> Grid:
@@ -111,6 +116,7 @@ def multislice_exposure(
         ),
         image=on_detector(pattern=pattern, microscope=scope, centre_px=pose.centre_px),
         direct=pattern.direct,
+        through_film=pattern.on_field if engine.film_as_atoms else 0.0,
     )
 
 
@@ -135,10 +141,23 @@ def _runs(
             alloy="drawn",
             generator=stream(truth.seed, "alloy"),
         )
+        if engine.film_as_atoms:
+            atoms = stacked(atoms, _film(truth, pose, grid), side="behind")
         if engine.phonon_configurations:
             name = f"phonon/{pose.index}/{number % configurations}"
             atoms = displaced(atoms, stream(truth.seed, name))
         yield atom_cloud(atoms, centre_angstrom=middle), sampling.directions[chosen] @ turn.T
+
+
+def _film(truth: Truth, pose: Pose, grid: Grid) -> Any:
+    """The membrane as atoms over the whole field; another piece of it at each exposure, as the tilt shows one."""
+    if truth.membrane.material != "carbon" or truth.membrane.thickness_nm <= 0.0:
+        raise ValueError("a film of atoms needs a carbon membrane with a thickness")
+    return carbon_film(
+        extent_angstrom=grid.extent_angstrom,
+        thickness_angstrom=10.0 * truth.membrane.thickness_nm,
+        generator=stream(truth.seed, f"film/{pose.index}"),
+    )
 
 
 def scattered_pattern(
@@ -175,6 +194,7 @@ def scattered_pattern(
         intensity=total / steps,
         step_per_angstrom=0.5 / grid.extent_angstrom,
         direct=max(0.0, 1.0 - on_field + (inside - scattered) / steps),
+        on_field=on_field,
     )
 
 

@@ -15,9 +15,11 @@ from twin.model.plan import Mode, Plan
 from twin.model.specimen import Membrane, Particle
 from twin.model.truth import Truth
 from twin.physics.multislice import AtomCloud, Grid
-from twin.physics.projection import pixels_from_g
+from twin.physics.projection import g_from_pixels, pixels_from_g
 from twin.simulate import Engine, ExpectedFrame, expected_electrons
+from twin.simulate.background import diffuse_image
 from twin.simulate.multislice import Pattern, field_of_view, foresee, on_detector, scattered_pattern, shared_discs
+from twin.specimen.membrane import MATERIALS, interference, transmitted_fraction
 from twin.specimen.motion import make_poses
 from twin.specimen.mounting import as_matrix3, random_mounting
 from twin.specimen.streams import stream
@@ -117,6 +119,35 @@ def test_frozen_phonons_scatter_between_the_spots_and_are_drawn_from_the_seed() 
     assert one.image[low].sum() > 1.2 * still.image[low].sum()
 
 
+def test_a_film_of_atoms_scatters_as_its_atoms_do_and_keeps_the_electrons() -> None:
+    """Beyond 0.7 Å⁻¹ atoms that know of each other by their least distance alone add their intensities, within some
+    percent; the mean film has the rings of real carbon there, which are divided out. Atoms at rest are damped by T²."""
+    world = replace(truth(), membrane=Membrane(material="carbon", thickness_nm=5.0))
+    pose, energy = world.poses[0], SCOPE.beam.energy_kev
+    mean, atoms = (
+        expected_electrons(truth=world, pose=pose, engine=engine)
+        for engine in (WAVES, replace(WAVES, film_as_atoms=True))
+    )
+    assert atoms.image.sum(dtype=np.float64) == pytest.approx(mean.image.sum(dtype=np.float64), rel=1e-3)
+    y, x = np.mgrid[:256, :192]
+    pixels = np.stack([x, y], axis=-1).astype(np.float64)
+    q = np.linalg.norm(g_from_pixels(pixels=pixels, microscope=SCOPE, centre_px=(90.0, 131.0)), axis=-1)
+    ring = (q > 0.7) & (q < 0.95)
+    field = field_of_view(half_angstrom=20.0, g_max_per_angstrom=WAVES.g_max_per_angstrom).extent_angstrom
+    share = field**2 / (np.pi * (5.0 * SCOPE.beam.diameter_nm) ** 2)
+    passed = transmitted_fraction(membrane=world.membrane, energy_kev=energy)
+    background = diffuse_image(
+        microscope=SCOPE, centre_px=(90.0, 131.0), membrane=world.membrane, crystal=world.crystal,
+        membrane_electrons=mean.incident_e, thermal_electrons=0.0, loss_electrons=0.0,
+    )  # fmt: skip
+    particle = (mean.image - background)[ring].sum(dtype=np.float64) / passed
+    film = atoms.image[ring].sum(dtype=np.float64) - (1.0 - share) * background[ring].sum() - passed * particle
+    damping = np.exp(-4.0 * np.pi**2 * 0.006 * q**2)  # the film's U of 0.006 Å²
+    alone = background * damping / interference(MATERIALS["carbon"], q)
+    assert film == pytest.approx(share * alone[ring].sum(), rel=0.15)
+    assert not np.array_equal(atoms.image, mean.image)
+
+
 def test_the_cost_is_told_before_the_start(caplog: pytest.LogCaptureFixture) -> None:
     world = truth(size_nm=2.0)
     with caplog.at_level(logging.INFO, logger="twin.simulate.multislice"):
@@ -149,7 +180,7 @@ def test_an_atom_without_weight_scatters_nothing() -> None:
 def test_discs_that_overlap_share_what_is_there() -> None:
     image = np.zeros((128, 128))
     image[10, 20], image[10, 40] = 3.0, 5.0
-    pattern = Pattern(intensity=image, step_per_angstrom=0.01, direct=0.0)
+    pattern = Pattern(intensity=image, step_per_angstrom=0.01, direct=0.0, on_field=1.0)
     g = np.array([[0.2, 0.1], [0.22, 0.1], [0.4, 0.1]])
     got = shared_discs(pattern=pattern, g_xy=g, weight=np.array([2.0, 1.0, 7.0]), radius_per_angstrom=0.05)
     np.testing.assert_allclose(got, [2.0, 1.0, 5.0])
@@ -160,7 +191,9 @@ def test_drawing_keeps_the_electrons_and_puts_them_where_they_belong() -> None:
     q = np.fft.fftfreq(n, 1.0 / n) * step
     spot = np.exp(-((q[None, :] - 0.31) ** 2 + (q[:, None] + 0.22) ** 2) / (2 * 0.01**2))
     image = on_detector(
-        pattern=Pattern(intensity=spot, step_per_angstrom=step, direct=0.0), microscope=SCOPE, centre_px=(90.0, 131.0)
+        pattern=Pattern(intensity=spot, step_per_angstrom=step, direct=0.0, on_field=1.0),
+        microscope=SCOPE,
+        centre_px=(90.0, 131.0),
     )
     assert image.sum(dtype=np.float64) == pytest.approx(spot.sum(), rel=2e-3)
     fast, slow = pixels_from_g(g_xy=[0.31, -0.22], microscope=SCOPE, centre_px=(90.0, 131.0))
