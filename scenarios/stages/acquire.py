@@ -57,8 +57,9 @@ def _work(context: Context, truth: Truth) -> Outcome:
     write_json(context.file(EVENTS), list(acquired.events))
     recorder.complete()
     minutes = acquired.elapsed_s / 60
+    before = f", {acquired.frames_kept} were there from an earlier start" if acquired.frames_kept else ""
     note = (
-        f"{acquired.frames_taken} frames taken, {acquired.frames_kept} kept; {minutes:.1f} min at the microscope, "
+        f"{acquired.frames_taken} frames taken{before}; {minutes:.1f} min at the microscope, "
         f"{acquired.fluence_e_per_angstrom2:.3g} e/Å²"
     )
     return Outcome(outputs=(FRAMES, EVENTS), notes=(note,))
