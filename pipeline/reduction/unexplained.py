@@ -14,6 +14,8 @@ from pipeline.types import Peaks
 
 MANY = 0.1  # share of the spots that calls for a word
 ENOUGH = 60  # spots in which a second lattice is looked for
+OFF = 0.5  # of them beside nodes of the lattice itself, along the beam; chance gives some percent
+LATERAL_PER_ANGSTROM = 0.006  # how far from a node such a spot may be across the beam
 SECOND = 0.6  # of them on a second lattice; chance gives an eighth
 
 
@@ -30,6 +32,12 @@ def unexplained_spots(*, peaks: Peaks, good: NDArray[np.bool_], geometry: Geomet
     said = f"warning: {number} of {every} spots ({100 * share:.0f} %) are not explained by the lattice"
     if number < ENOUGH:
         return f"{said}, too few to look for a second one"
+    off = float(np.mean(_beside_the_sphere(points[rest], peaks.frame[rest], geometry)))
+    if off > OFF:
+        return (
+            f"{number} of {every} spots ({100 * share:.0f} %) are not indexed; {100 * off:.0f} % of them are "
+            "reflections of the lattice further from the Ewald sphere than the fit looks"
+        )
     left = select_peaks(peaks, rest)
     weight = np.minimum(left.intensity / left.sigma / 10.0, 1.0)
     try:
@@ -44,3 +52,20 @@ def unexplained_spots(*, peaks: Peaks, good: NDArray[np.bool_], geometry: Geomet
         f"{said}; a lattice of {volume:.0f} Å³ (the first cell has {own:.0f}) explains "
         f"{100 * second.indexed_fraction:.0f} % of them: another crystal, or a larger cell"
     )
+
+
+def _beside_the_sphere(
+    points: NDArray[np.float64], frame: NDArray[np.int64], geometry: Geometry
+) -> NDArray[np.bool_]:
+    """Which points (n, 3) at tilt 0 have a node of the lattice before or behind them, within one index, on their frame.
+
+    Strong reflections show in the tails of their rocking curves, far from where the sphere cuts the node.
+    """
+    steps = np.stack(np.meshgrid(*[np.arange(-1, 2)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
+    nearest = np.rint(points @ np.linalg.inv(geometry.ub).T)
+    found = np.zeros(len(points), dtype=bool)
+    for step in steps:
+        miss = points - (nearest + step) @ geometry.ub.T
+        across = np.einsum("nij,nj->ni", geometry.rotation[frame][:, :2, :], miss)
+        found |= np.linalg.norm(across, axis=1) < LATERAL_PER_ANGSTROM
+    return found

@@ -28,13 +28,14 @@ def base(synthetic):
     )
 
 
-def _spots(base, ub):
-    """Pixels (n, 2) and frames of all nodes within 0.004 Å⁻¹ of the sphere."""
+def _spots(base, ub, least=0.0, most=0.004):
+    """Pixels (n, 2) and frames of all nodes between these distances, Å⁻¹, from the sphere."""
     hkl = miller_indices(reciprocal=ub, g_max_per_angstrom=0.9)[1:]
     xy, frame = [], []
     for f, rotation in enumerate(base.rotation):
         g = hkl @ (rotation @ ub).T
-        near = np.abs(g[:, 2] + 0.0125 * np.sum(g**2, axis=1)) < 0.004
+        away = np.abs(g[:, 2] + 0.0125 * np.sum(g**2, axis=1))
+        near = (least <= away) & (away < most)
         xy.append(pixels_from_g(g_xy=g[near, :2], microscope=base.microscope, centre_px=np.full(2, 256.0)))
         frame.append(np.full(np.count_nonzero(near), f))
     return np.concatenate(xy), np.concatenate(frame)
@@ -69,3 +70,13 @@ def test_scattered_spots_form_no_lattice(base) -> None:
     good = np.arange(len(peaks.frame)) < len(frame)
     said = unexplained_spots(peaks=peaks, good=good, geometry=base, g_max_per_angstrom=0.9)
     assert "no lattice of their own" in said
+
+
+def test_tails_of_strong_reflections_are_not_taken_for_another_crystal(base) -> None:
+    """Nodes of the lattice itself, 0.025 to 0.035 Å⁻¹ from the sphere: too far to be indexed in space."""
+    (xy, frame), (xy2, frame2) = _spots(base, base.ub), _spots(base, base.ub, least=0.025, most=0.035)
+    peaks = _peaks(np.concatenate([xy, xy2]), np.concatenate([frame, frame2]))
+    good = np.arange(len(peaks.frame)) < len(frame)
+    said = unexplained_spots(peaks=peaks, good=good, geometry=base, g_max_per_angstrom=0.9)
+    assert "further from the Ewald sphere" in said
+    assert "warning" not in said
