@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from pipeline.reduction.spot_profile import OVERSAMPLING, lookup
+from pipeline.reduction.spot_profile import OVERSAMPLING, lookup, spread
 
 
 @njit(cache=True)
@@ -249,14 +249,5 @@ def learn_spots(net, model, grid, xs, ys, totals, drawn, shift, which, reach, si
                 counts = net[p, q] - shift[n] - model[p, q] + own
                 y = (p - ys[n]) * OVERSAMPLING + middle
                 x = (q - xs[n]) * OVERSAMPLING + middle
-                i = int(np.floor(y))
-                j = int(np.floor(x))
-                ty = y - i
-                tx = x - j
-                for u in range(2):
-                    for v in range(2):
-                        if 0 <= i + u < size and 0 <= j + v < size:
-                            w = (ty if u else 1 - ty) * (tx if v else 1 - tx)
-                            value[i + u, j + v] += w * counts
-                            weight[i + u, j + v] += w * totals[n]
+                spread(value, weight, y, x, counts, totals[n])
     return value, weight

@@ -46,6 +46,19 @@ def lookup(grid, dx, dy):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
+def spread(value: Floats, weight: Floats, y: float, x: float, amount: float, mass: float) -> None:
+    """Share an amount and its mass among the four nodes around (y, x), bilinearly; what falls outside is dropped."""
+    i, j = int(np.floor(y)), int(np.floor(x))
+    ty, tx = y - i, x - j
+    for u in range(2):
+        for v in range(2):
+            if 0 <= i + u < value.shape[0] and 0 <= j + v < value.shape[1]:
+                w = (ty if u else 1 - ty) * (tx if v else 1 - tx)
+                value[i + u, j + v] += w * amount
+                weight[i + u, j + v] += w * mass
+
+
+@njit(cache=True)
 def learn(net, bad, xs, ys, totals, size):  # type: ignore[no-untyped-def]
     middle = (size - 1) // 2
     value = np.zeros((size, size))
@@ -58,16 +71,7 @@ def learn(net, bad, xs, ys, totals, size):  # type: ignore[no-untyped-def]
                     continue
                 y = (p - ys[n]) * OVERSAMPLING + middle
                 x = (q - xs[n]) * OVERSAMPLING + middle
-                i = int(np.floor(y))
-                j = int(np.floor(x))
-                ty = y - i
-                tx = x - j
-                for u in range(2):
-                    for v in range(2):
-                        if 0 <= i + u < size and 0 <= j + v < size:
-                            w = (ty if u else 1 - ty) * (tx if v else 1 - tx) * totals[n]
-                            value[i + u, j + v] += w * net[p, q] / totals[n]
-                            weight[i + u, j + v] += w
+                spread(value, weight, y, x, net[p, q], totals[n])
     return value, weight
 
 

@@ -49,6 +49,20 @@ def _pick(ring: Array, rows: NDArray[np.int64], n: int, out: Array) -> None:
 
 
 @numba.njit(cache=True)
+def _gather(
+    ring: Array, weights: Array, rows: NDArray[np.int64], n: int, everything: bool, chosen: Array, parts: Array
+) -> None:
+    """Add the terms of a full ring (2, half, columns) to parts (2, J, s m), weighted (2, J, half); chosen is room."""
+    for parity in range(2):
+        part = np.ascontiguousarray(weights[parity])
+        if everything:
+            parts[parity] += np.dot(part, ring[parity])
+        else:
+            _pick(ring[parity], rows, n, chosen[parity])
+            parts[parity] += np.dot(part, chosen[parity])
+
+
+@numba.njit(cache=True)
 def _run(
     matrix: Array,
     diagonal: Array,
@@ -85,13 +99,7 @@ def _run(
             product = ring[k % 2, (k // 2) % half]
             np.dot(now.reshape(s, n), matrix, product.reshape(s, n))
             _advance(product, diagonal.reshape(-1), mask.reshape(-1), now, before)
-        for parity in range(2):
-            part = np.ascontiguousarray(weights[parity][:, c * half : (c + 1) * half])
-            if everything:
-                parts[parity] += np.dot(part, ring[parity])
-            else:
-                _pick(ring[parity], rows, n, chosen[parity])
-                parts[parity] += np.dot(part, chosen[parity])
+        _gather(ring, weights[:, :, c * half : (c + 1) * half], rows, n, everything, chosen, parts)
     last: Array = ring[(terms - 1) % 2, ((terms - 1) // 2) % half]
     return last
 
@@ -151,13 +159,7 @@ def _run_complex(
             np.dot(now.reshape(2 * s, n), matrix, product.reshape(2 * s, n))
             np.dot(now.reshape(2 * s, n), imaginary, turned.reshape(2 * s, n))
             _advance_complex(product, turned, diagonal.reshape(-1), loss, mask.reshape(-1), now, before)
-        for parity in range(2):
-            part = np.ascontiguousarray(weights[parity][:, c * half : (c + 1) * half])
-            if everything:
-                parts[parity] += np.dot(part, ring[parity])
-            else:
-                _pick(ring[parity], rows, n, chosen[parity])
-                parts[parity] += np.dot(part, chosen[parity])
+        _gather(ring, weights[:, :, c * half : (c + 1) * half], rows, n, everything, chosen, parts)
     last: Array = ring[(terms - 1) % 2, ((terms - 1) // 2) % half]
     return last
 
