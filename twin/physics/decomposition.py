@@ -18,16 +18,21 @@ from twin.physics.slab import Slab
 Array = NDArray[Any]
 
 
+def absorbs(slab: Slab) -> bool:
+    """Whether the operator is not Hermitian: its eigenvectors are then not orthogonal."""
+    spectrum = slab.spectra[0]
+    return spectrum.imaginary_low != 0.0 or spectrum.imaginary_high != 0.0
+
+
 def decomposition_is_cheaper(slab: Slab, *, thickness_angstrom: Floats) -> bool:
     """Whether eigenvectors take less time than the recurrence.
 
     Seconds as measured on one core (`edtwin validate engines`, "Other methods"): a decomposition 40 µs + 60 ns n² +
     0.1 ns n³; a recurrence 0.2 ms, and 2 n² operations a term at 2e10 a second for one direction, 6e10 for many.
-    Only an operator without absorption has orthogonal eigenvectors.
     """
-    spectrum = slab.spectra[0]
-    if spectrum.imaginary_low != 0.0 or spectrum.imaginary_high != 0.0:
+    if absorbs(slab):
         return False
+    spectrum = slab.spectra[0]
     n, s = slab.diagonal.shape
     beams = n if slab.active is None else np.count_nonzero(slab.active) / max(s, 1)
     phase = spectrum.radius * slab.unit * float(np.abs(thickness_angstrom).max(initial=0.0))
@@ -43,6 +48,8 @@ def decomposed(
     *, slab: Slab, thickness_angstrom: Floats, rows: NDArray[np.int64] | None, dtype: np.dtype[Any]
 ) -> Array:
     """Amplitudes ψ (J, M, S) of the beams ``rows`` (all when None), of the complex type ``dtype``; worked in 64 bit."""
+    if absorbs(slab):
+        raise ValueError("eigenvectors need a potential without absorption; the recurrence takes it")
     n, s = slab.diagonal.shape
     index = np.arange(n) if rows is None else rows
     result = np.zeros((thickness_angstrom.size, index.size, s), dtype=dtype)

@@ -228,6 +228,8 @@ def _solve(
         fill_operator(source, values, weight, active, rows, first, scale, shift.real, matrix, diagonal, mask)
         local, place = picked[picks[b] : picks[b + 1]], places[picks[b] : picks[b + 1]]
         everything = local.size == rows.size
+        for i in range(local.size):
+            everything = everything and local[i] == i
         wide = (2 if twice else 1) * s * (n if everything else local.size)
         parts = np.zeros((2, phase.size, wide), dtype=matrix.dtype)
         if twice:

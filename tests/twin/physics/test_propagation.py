@@ -270,3 +270,21 @@ def test_the_method_follows_the_cost() -> None:
     assert decomposition_is_cheaper(one, thickness_angstrom=thick)
     assert decomposition_is_cheaper(few, thickness_angstrom=thin)
     assert not decomposition_is_cheaper(lossy, thickness_angstrom=thick)
+
+
+def test_rows_in_any_order_name_their_own_beams() -> None:
+    """All beams of a block, asked for backwards."""
+    u, s = random_case("complex", n=12, orientations=3)
+    common: dict[str, Any] = {
+        "potential": u, "excitation_error": s, "wavenumber_per_angstrom": K, "thickness_angstrom": NODES,
+    }  # fmt: skip
+    backwards = np.arange(12)[::-1]
+    assert np.array_equal(propagate(**common, rows=backwards), propagate(**common)[:, backwards])
+
+
+def test_eigenvectors_refuse_absorption() -> None:
+    u, s = random_case("absorbing", n=12, orientations=2)
+    with pytest.raises(ValueError, match="without absorption"):
+        propagate(
+            potential=u, excitation_error=s, wavenumber_per_angstrom=K, thickness_angstrom=NODES, method="eigenvectors"
+        )
