@@ -201,16 +201,18 @@ def _thin_rows() -> list[Row]:
 def distribution_rows(
     id: str, title: str, found: Floats, column: Floats, length: Floats, *, limit: float | None = None, note: str = ""
 ) -> list[Row]:
-    """Median of found/column − 1 in percent, with quantiles, and where it differs."""
+    """Medians of |found/column − 1|, which the limit is for, and of found/column − 1, in percent; where it differs."""
     deviation = 100.0 * (found / column - 1.0)
     middle = float(np.median(deviation))
-    text, met = at_most(abs(middle), limit) if limit else ("", None)
+    size = float(np.median(np.abs(deviation)))
+    text, met = at_most(size, limit) if limit else ("", None)
     quantiles = " / ".join(f"{v:+.1f}" for v in np.percentile(deviation, [5, 25, 75, 95]))
     r1 = 100.0 * float(np.abs(np.sqrt(found) - np.sqrt(column)).sum() / np.sqrt(column).sum())
     words = f"5, 25, 75, 95 % quantiles {quantiles} %; R1 {r1:.2f} %" + (f"; {note}" if note else "")
     rows = [
-        Row(id=id, quantity=f"{title}, median difference", value=middle, unit="%", goal=text, met=met,
-            n=len(deviation), note=words),
+        Row(id=id, quantity=f"{title}, median difference", value=middle, unit="%", n=len(deviation), note=words),
+        Row(id=f"{id}-size", quantity=f"{title}, median |difference|", value=size, unit="%", goal=text, met=met,
+            n=len(deviation)),
     ]  # fmt: skip
     strong = np.argsort(-column)
     for name, part, members in (

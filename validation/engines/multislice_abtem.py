@@ -151,8 +151,8 @@ def _one_atom_row(folder: Path, peer: Peer, label: str) -> Row:
 def _agreement(ours: Floats, theirs: Floats, cloud: AtomCloud, label: str) -> list[Row]:
     rows = []
     for id, words, value, wanted, note in (
-        ("formula", "with their interpolation of positions in our engine", _intensity(their_phases(cloud)), 0.01, ""),
-        ("true", "as we compute it", ours, None,
+        ("formula", "with their interpolation of positions in our engine", _intensity(their_phases(cloud)), None, ""),
+        ("true", "as we compute it", ours, 0.01,
          "they spread each atom over four pixels and divide by sin(q d)/(q d), which lacks a π: an atom between pixels"
          " of 0.16 Å is damped, by 17 % in amplitude at 1.5 Å⁻¹"),
     ):  # fmt: skip
