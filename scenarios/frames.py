@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from pipeline.io.series.nominal import Nominal, energy_kev_of
+from pipeline.io.series.nominal import Nominal
 from scenarios.persist import save_json, save_npz
 from twin.files.atomic import write_text
 from twin.files.errors import InputError
@@ -89,8 +89,7 @@ def reduce_frames(
     from validation.report.reduction import write_reduction_page
 
     dataset = read_series(path, nominal=completed(nominal, given), warn=warn)
-    energy = energy_kev_of(wavelength_angstrom(energy_kev=dataset.microscope.beam.energy_kev))
-    show(f"{len(dataset.counts)} frames, {dataset.mode}, {energy:.0f} keV")
+    show(f"{len(dataset.counts)} frames, {dataset.mode}, {dataset.microscope.beam.energy_kev:.0f} keV")
     known = known_of(given) if dataset.mode == "serial" else None
     limit = given.g_max_per_angstrom
     try:

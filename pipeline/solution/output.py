@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import gemmi
 import numpy as np
 
 from pipeline.solution.flipping import density, make_grid
 from pipeline.solution.spots import CENTRINGS, Spots
 from pipeline.solution.workspace import Model
+from twin.files.ccp4 import ccp4_bytes
 from twin.model.crystal import Cell, Crystal, Site
 from twin.physics.lattice import Floats
 from twin.physics.structure_factors import structure_factors
@@ -49,26 +48,11 @@ def _representative(fract: np.ndarray[tuple[int, ...], np.dtype[np.float64]], ha
 
 
 def ccp4_map(crystal: Crystal, density_: Floats) -> bytes:
-    """The density over one cell as a CCP4/MRC file (mode 2, columns along a; Cheng et al., J. Struct. Biol. 192, 146).
+    """The density over one cell as a CCP4/MRC file.
 
     density_: (u, v, w) with u along a. The values are scaled to a standard deviation of 1.
     """
-    group: Any = gemmi.find_spacegroup_by_ops(gemmi.symops_from_hall(crystal.hall))
-    number = 1 if group is None else int(group.number)
-    values = (density_ - density_.mean()) / max(float(density_.std()), 1e-30)
-    data = np.ascontiguousarray(values.transpose(2, 1, 0), dtype="<f4")
-    u, v, w = density_.shape
-    words = np.zeros(256, dtype="<i4")
-    words[:10] = (u, v, w, 2, 0, 0, 0, u, v, w)
-    real = words.view("<f4")
-    real[10:16] = crystal.cell.parameters
-    words[16:19] = (1, 2, 3)
-    real[19:22] = (data.min(), data.max(), 0.0)
-    words[22] = number
-    words[52] = int.from_bytes(b"MAP ", "little")
-    words[53] = int.from_bytes(bytes((0x44, 0x44, 0, 0)), "little")
-    real[54] = 1.0
-    return words.tobytes() + data.tobytes()
+    return ccp4_bytes(crystal, (density_ - density_.mean()) / max(float(density_.std()), 1e-30))
 
 
 def shelx_res(crystal: Crystal, *, wavelength_angstrom: float) -> str:

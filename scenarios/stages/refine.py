@@ -174,7 +174,7 @@ _SOURCES = ("pipeline/refinement", "pipeline/types", "twin/physics", "scenarios/
 KINEMATICAL = Stage(
     name="refine_kinematical",
     title="Kinematical refinement",
-    sources=(*_SOURCES, "pipeline/reduction/merge", "pipeline/solution/laue"),
+    sources=(*_SOURCES, "pipeline/reduction", "pipeline/solution/laue"),
     inputs=lambda scenario: _INPUTS,
     settings=_settings,
     read=_read,
@@ -182,6 +182,8 @@ KINEMATICAL = Stage(
     wanted=lambda scenario: scenario.refinement.kinematical and scenario.solution.enabled,
     forgiving=True,
 )
+
+
 def _frame_inputs(scenario: Scenario) -> tuple[str, ...]:
     stills = (STILLS,) if scenario.acquisition.mode == "serial" else ()
     return (*_INPUTS, *stills, *((refinement_file(AVERAGED),) if scenario.refinement.kinematical else ()))
@@ -201,7 +203,7 @@ FRAMES = Stage(
 DYNAMIC = Stage(
     name="refine_dynamical",
     title="Dynamical refinement",
-    sources=_SOURCES,
+    sources=(*_SOURCES, "pipeline/reduction/serial/quality"),
     inputs=_frame_inputs,
     settings=_settings,
     read=_read,

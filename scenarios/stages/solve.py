@@ -71,9 +71,10 @@ STAGE = Stage(
     title="Solution",
     sources=(
         "pipeline/solution",
-        "pipeline/reduction/merge",
+        "pipeline/reduction",
         "pipeline/types",
         "twin/physics",
+        "twin/files/ccp4",
         "scenarios/stages/solve",
     ),
     inputs=lambda scenario: ("merged.npz", "orientation.json", "reflections.npz"),

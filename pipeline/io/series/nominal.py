@@ -15,7 +15,7 @@ from twin.files.errors import InputError
 from twin.model.dataset import Dataset
 from twin.model.instrument import Beam, Detector, Microscope, Projection
 from twin.model.plan import Mode
-from twin.physics.electrons import wavelength_angstrom
+from twin.physics.electrons import energy_kev_of_wavelength
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.uint32]
@@ -97,15 +97,6 @@ def _needed(nominal: Nominal, key: str, source: Path) -> float:
     return float(value)
 
 
-def energy_kev_of(wavelength: float) -> float:
-    """Energy in keV whose relativistic wavelength this is (bisection)."""
-    low, high = 1.0, 3000.0
-    for _ in range(80):
-        middle = 0.5 * (low + high)
-        low, high = (middle, high) if wavelength_angstrom(energy_kev=middle) > wavelength else (low, middle)
-    return 0.5 * (low + high)
-
-
 def _angles(raw: RawSeries, n: Nominal, mode: Mode) -> tuple[Floats, Floats]:
     count = len(raw.counts)
     if mode == "serial":  # every frame another particle: angles say nothing
@@ -146,7 +137,7 @@ def build_dataset(*, raw: RawSeries, given: Nominal) -> Dataset:
         tilt_axis_deg=n.tilt_axis_deg or 0.0 if mode == "serial" else _needed(n, "tilt_axis_deg", raw.source),
     )
     beam = Beam(
-        energy_kev=energy_kev_of(_needed(n, "wavelength_angstrom", raw.source)),
+        energy_kev=energy_kev_of_wavelength(_needed(n, "wavelength_angstrom", raw.source)),
         diameter_nm=1000.0,
         flux_e_per_angstrom2_s=0.01,
     )

@@ -94,6 +94,8 @@ def read_series(
         if not path.is_file():
             raise InputError(f"{path}: there is no such file")
         if is_ours(path):
+            if given != Nominal():
+                warn(f"{path}: the file brings its settings with it; those given beside it are not used")
             return read_dataset(path)
         for warning in check_files([path]):
             warn(warning)
