@@ -20,9 +20,9 @@ from pipeline.refinement.parameters import Parametrisation
 from pipeline.refinement.potential import TablePlan, fill_table, matrix_index, plan_table
 from pipeline.refinement.settings import DynamicalSettings
 from pipeline.refinement.thickness import node_count, thickness_quadrature
+from twin.derivatives.eigen import eigen_intensities, eigen_is_cheaper
+from twin.derivatives.intensities import intensities_with_derivatives
 from twin.physics.beams import active_beams, coupled_hkl, select_beams
-from twin.physics.derivatives import intensities_with_derivatives
-from twin.physics.eigen import eigen_intensities, eigen_is_cheaper
 from twin.physics.electrons import wavenumber_per_angstrom
 from twin.physics.ewald import excitation_errors
 from twin.physics.lattice import Floats, Ints, miller_indices

@@ -169,7 +169,7 @@ def _settings(scenario: Scenario) -> Mapping[str, object]:
 
 
 _INPUTS = ("solution.npz", "merged.npz", "orientation.json", "reflections.npz")
-_SOURCES = ("pipeline/refinement", "pipeline/types", "twin/physics", "scenarios/stages/refine")
+_SOURCES = ("pipeline/refinement", "pipeline/types", "twin/physics", "twin/derivatives", "scenarios/stages/refine")
 
 KINEMATICAL = Stage(
     name="refine_kinematical",

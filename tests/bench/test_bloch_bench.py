@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from twin.physics.derivatives import intensities_with_derivatives
+from twin.derivatives.intensities import intensities_with_derivatives
 from twin.physics.electrons import wavenumber_per_angstrom
 from twin.physics.potential import potential_matrix
 from validation.engines.problem import ENERGY_KEV, IN2O3, Problem, frame, solve

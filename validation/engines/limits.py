@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 from scipy.linalg import expm
 
+from twin.derivatives.intensities import intensities_with_derivatives
 from twin.model.crystal import Crystal
-from twin.physics.derivatives import intensities_with_derivatives
 from twin.physics.electrons import wavenumber_per_angstrom
 from twin.physics.ewald import excitation_errors
 from twin.physics.kinematical import kinematical_amplitudes

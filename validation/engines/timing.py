@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from twin.derivatives.intensities import intensities_with_derivatives
 from twin.physics.blocks import blocks
 from twin.physics.chebyshev import series
-from twin.physics.derivatives import intensities_with_derivatives
 from twin.physics.electrons import wavenumber_per_angstrom
 from twin.physics.potential import potential_matrix
 from twin.physics.propagation import default_tolerance

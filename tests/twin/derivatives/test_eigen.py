@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from twin.physics.derivatives import intensities_with_derivatives
-from twin.physics.eigen import eigen_intensities, eigen_is_cheaper
+from twin.derivatives.eigen import eigen_intensities, eigen_is_cheaper
+from twin.derivatives.intensities import intensities_with_derivatives
 
 K = 39.87
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from twin.physics.derivatives import intensities_with_derivatives
+from twin.derivatives.intensities import intensities_with_derivatives
 
 K = 39.87
 STEP = 3e-4

@@ -9,7 +9,7 @@ with the derivative iπt/K e where two eigenvalues meet: no derivative of an eig
 round: what an intensity, averaged over thicknesses, depends on of A is one matrix Y_g = conj(C) X_g Cᵀ, so that the
 number of parameters does not count; where there are fewer parameters than reflections, they are taken one by one.
 Cost is that of the decomposition and of two products for each reflection that is active at an orientation (or for each
-parameter), whatever the thickness; the recurrence of :mod:`twin.physics.derivatives` grows with both.
+parameter), whatever the thickness; the recurrence of :mod:`twin.derivatives.intensities` grows with both.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def eigen_intensities(
 ) -> tuple[Floats, Floats]:
     """Intensity (M,) of the beams ``rows`` and derivatives (P + Q [+ 1], M); the potential must be Hermitian.
 
-    Arguments as those of :func:`twin.physics.derivatives.intensities_with_derivatives`.
+    Arguments as those of :func:`twin.derivatives.intensities.intensities_with_derivatives`.
     """
     real = np.dtype(np.float32 if np.dtype(dtype) in (np.dtype(np.float32), np.dtype(np.complex64)) else np.float64)
     u, du = np.asarray(potential), np.asarray(potential_derivatives)

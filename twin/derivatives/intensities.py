@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from twin.derivatives.terms import Sum, advance_sources, block_derivatives
 from twin.physics.blocks import CHUNK, Block, block_operator, block_root, blocks, kind_of, local_rows
 from twin.physics.chebyshev import Series, Spectrum, Trials, series
-from twin.physics.derivative_terms import Sum, advance_sources, block_derivatives
 from twin.physics.lattice import Floats
 from twin.physics.propagation import default_tolerance, is_single
 from twin.physics.slab import Slab, prepare_slab
