@@ -4,7 +4,6 @@ DIALS. The data stay in ../shared/realdata (or $EDTWIN_REALDATA); without them t
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import tempfile
 from pathlib import Path
@@ -27,17 +26,12 @@ from pipeline.types import Peaks
 from twin.model.dataset import Dataset
 from twin.physics.lattice import cell_from_reciprocal_matrix
 from twin.physics.symmetry import asymmetric_hkl
+from validation.realdata import data_folder
 from validation.reduction.dials import PYTHON
 from validation.rows import Row
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-
-
-def folder() -> Path:
-    """Where the measured data are."""
-    beside = Path(__file__).resolve().parents[2].parent / "shared" / "realdata"
-    return Path(os.environ.get("EDTWIN_REALDATA", str(beside)))
 
 
 def same_lattice(ub: Floats, other: Floats) -> tuple[Ints, float]:
@@ -96,7 +90,7 @@ def index_peaks(*, dataset: Dataset, peaks: Peaks, centre_px: Floats) -> tuple[I
 
 def glycine() -> tuple[Indexed, Floats, tuple[float, ...]]:
     """Indexed peaks of PETS2; its ub in our laboratory and its cell."""
-    base = folder() / "glycine_pets"
+    base = data_folder() / "glycine_pets"
     keys, images = parse_project((base / "glycine.pts").read_text(encoding="latin-1"), source=base / "glycine.pts")
     table = np.loadtxt(base / "glycine.rpl")
     alpha = np.array([a for _, a in images])
@@ -125,7 +119,7 @@ def glycine() -> tuple[Indexed, Floats, tuple[float, ...]]:
 
 def quartz() -> tuple[Indexed, tuple[float, ...]]:
     """Indexed spots of DIALS, and the cell that it refined."""
-    base = folder() / "quartz_dials"
+    base = data_folder() / "quartz_dials"
     script = Path(__file__).parent.parent / "peers" / "dials_spots.py"
     with tempfile.TemporaryDirectory() as name:
         out = Path(name) / "spots.npz"
@@ -173,19 +167,19 @@ def read_xds(path: Path) -> tuple[Ints, Floats, Floats]:
 
 def cinchonine() -> tuple[ReducedSeries, Dataset]:
     """Raw frames reduced with what the log says."""
-    dataset = read_series(folder() / "cinchonine" / "diff_raw_405x512x512_u16.h5")
+    dataset = read_series(data_folder() / "cinchonine" / "diff_raw_405x512x512_u16.h5")
     return reduce_series(dataset=dataset), dataset
 
 
 def xds_ub() -> Floats:
     """ub of GXPARM.XDS at spindle angle 0: its axes are ours (x fast, y slow, z along the beam)."""
-    lines = (folder() / "cinchonine" / "xds" / "GXPARM.XDS").read_text().splitlines()
+    lines = (data_folder() / "cinchonine" / "xds" / "GXPARM.XDS").read_text().splitlines()
     direct = np.array([[float(v) for v in line.split()] for line in lines[4:7]])
     return np.asarray(np.linalg.inv(direct))
 
 
 def _merged_against_xds(reduced: ReducedSeries, n: Ints) -> list[Row]:
-    hkl, intensity, sigma = read_xds(folder() / "cinchonine" / "xds" / "XDS_ASCII.HKL")
+    hkl, intensity, sigma = read_xds(data_folder() / "cinchonine" / "xds" / "XDS_ASCII.HKL")
     hall = reduced.merged.hall
     table: dict[tuple[int, ...], list[tuple[float, float]]] = {}
     for h, i, s in zip(map(tuple, asymmetric_hkl(hkl, hall, friedel=True).tolist()), intensity, sigma, strict=True):
@@ -289,7 +283,7 @@ def _quartz_rows() -> list[Row]:
 
 def real_rows() -> list[Row]:
     """Rows of every measured series that is there."""
-    if not folder().is_dir():
+    if not data_folder().is_dir():
         return []
     rows = _cinchonine_rows() + _glycine_rows()
     return rows + (_quartz_rows() if Path(PYTHON).is_file() else [])

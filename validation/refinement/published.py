@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -32,13 +31,6 @@ class JanaList:
     measured: Floats
     sigma: Floats
     zone: Ints
-
-
-def data_folder() -> Path | None:
-    """$EDTWIN_REALDATA, or ../shared/realdata beside the repository; None when neither is there."""
-    named = os.environ.get("EDTWIN_REALDATA")
-    folder = Path(named) if named else Path(__file__).resolve().parents[3] / "shared" / "realdata"
-    return folder if folder.is_dir() else None
 
 
 def read_jana_list(path: Path) -> JanaList:

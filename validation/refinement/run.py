@@ -9,11 +9,11 @@ from threadpoolctl import threadpool_limits
 from twin.files.errors import InputError
 from validation.mountings.page import known_records
 from validation.mountings.tables import mounting_rows
+from validation.realdata import data_folder
 from validation.refinement.agreement import UREA, agreement_rows
 from validation.refinement.kept import kept_rows
 from validation.refinement.measured import CASES, case_rows, hand_rows
 from validation.refinement.page import write_page
-from validation.refinement.published import data_folder
 from validation.refinement.speed import CASES as SPEED_CASES
 from validation.refinement.speed import EPOCHS, EVERY, convergence_row, frame_rows
 from validation.rows import Row, write_rows
@@ -27,7 +27,7 @@ def run_refinement(*, out: Path, quick: bool, page: Path | None = None) -> list[
     tenth of urea).
     """
     folder = data_folder()
-    if folder is None:
+    if not folder.is_dir():
         raise InputError("edtwin validate refinement needs measured data: name their folder by EDTWIN_REALDATA")
     kept = out / "refinement-kept"
     with threadpool_limits(1):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -67,11 +66,6 @@ class Outcome:
     cpu_s: float
     reflections: int
     completeness: float
-
-
-def data_folder() -> Path:
-    """Where the measured data lie: $EDTWIN_REALDATA, or ../shared/realdata beside the project."""
-    return Path(os.environ.get("EDTWIN_REALDATA", Path(__file__).parents[2].parent / "shared" / "realdata"))
 
 
 def kinematical_observations(pets: PetsFile) -> PetsFile:

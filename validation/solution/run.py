@@ -5,12 +5,12 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+from validation.realdata import data_folder
 from validation.rows import Row, write_rows
 from validation.solution.conditions import ELEVEN, NONSENSE, THICK
 from validation.solution.journal import Journal
 from validation.solution.matcher import matcher_rows
 from validation.solution.materials import OTHERS, STUDY
-from validation.solution.measured import data_folder
 from validation.solution.page import write_page
 from validation.solution.peer import cctbx_rows
 from validation.solution.tables import group_rows, measured_rows, nonsense_rows, study_rows, thick_rows

@@ -10,6 +10,7 @@ import pytest
 
 from pipeline.io.cif_pets import read_cif_pets
 from pipeline.solution.solve import solve_structure
+from validation.realdata import data_folder
 from validation.report.solution import candidate_table, peak_table, start_table
 from validation.solution import journal
 from validation.solution.conditions import ELEVEN, NONSENSE, THICK, simulated_data
@@ -20,7 +21,6 @@ from validation.solution.measured import (
     CASES,
     Measured,
     averaged,
-    data_folder,
     kinematical_observations,
     solve_measured,
 )
