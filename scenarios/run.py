@@ -90,15 +90,15 @@ def run_in_folder(
         return _go(folder, loaded, progress=progress, workers=workers, resume=False, stages=stages, summarise=False)
 
 
-def summarise_folder(path: Path) -> Mapping[str, Any]:
-    """Write ``summary.json`` and ``report.html`` of a run folder again."""
+def summarise_folder(path: Path, *, report: bool = True) -> Mapping[str, Any]:
+    """Write ``summary.json`` and (``report``) ``report.html`` of a run folder again."""
     from scenarios.stages.report import write_summary
 
     folder = RunFolder(path=path)
     folder.manifest()
     loaded = load_scenario(path / SCENARIO)
     with locked(folder):
-        return write_summary(folder=folder, scenario=loaded.scenario)
+        return write_summary(folder=folder, scenario=loaded.scenario, report=report)
 
 
 def _go(

@@ -44,11 +44,18 @@ def solve(
     run_stages(target, ("solve",), out=out, sets=sets or (), overwrite=overwrite, workers=workers)
 
 
-def report(directory: Annotated[Path, typer.Argument(metavar="DIR")]) -> None:
+def report(
+    directory: Annotated[Path, typer.Argument(metavar="DIR")],
+    summary_only: Annotated[bool, typer.Option("--summary-only", help="Leave the report as it is.")] = False,
+) -> None:
     """Write summary.json and report.html of a run folder again."""
     from scenarios.run import summarise_folder
 
-    _print_summary(directory, summarise_folder(directory))
+    summary = summarise_folder(directory, report=not summary_only)
+    if summary_only:
+        typer.echo(str(directory / "summary.json"))
+    else:
+        _print_summary(directory, summary)
 
 
 def _run_scenario(

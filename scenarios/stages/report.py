@@ -53,9 +53,8 @@ def run_view(*, folder: RunFolder, scenario: Scenario) -> RunView:
     )
 
 
-def write_summary(*, folder: RunFolder, scenario: Scenario) -> Mapping[str, Any]:
-    """Score the run, write summary and report, and hand the summary back."""
-    from validation.report import write_report
+def write_summary(*, folder: RunFolder, scenario: Scenario, report: bool = True) -> Mapping[str, Any]:
+    """Score the run, write summary and (``report``) report, and hand the summary back."""
     from validation.scores import score_run
     from validation.summary import summarise
 
@@ -63,7 +62,10 @@ def write_summary(*, folder: RunFolder, scenario: Scenario) -> Mapping[str, Any]
     scores = score_run(view)
     summary = summarise(view, scores)
     write_json(folder.file(SUMMARY), summary)
-    write_report(view, folder.file(REPORT), scores=scores)
+    if report:
+        from validation.report import write_report
+
+        write_report(view, folder.file(REPORT), scores=scores)
     return summary
 
 

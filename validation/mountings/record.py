@@ -12,15 +12,33 @@ from typing import Any
 from twin.files.json import read_json, write_json
 
 _ROOT = Path(__file__).resolve().parents[2]
+SOLVED, REFINED = "solve", "refine"
+# The code that decides each part of a record: folders, or modules without .py
+PARTS: dict[str, tuple[str, ...]] = {
+    "frames": (
+        "twin/model", "twin/physics", "twin/specimen", "twin/response", "twin/files", "twin/simulate", "hardware",
+        "scenarios/build", "scenarios/library", "scenarios/stages/simulate", "scenarios/stages/acquire",
+    ),
+    "reduction": ("pipeline/reduction", "pipeline/io", "pipeline/types", "scenarios/stages/reduce"),
+    "solution": ("pipeline/solution", "scenarios/stages/solve"),
+    "refinement": ("pipeline/refinement", "twin/derivatives", "scenarios/stages/refine"),
+    "comparison": (
+        "validation/compare", "validation/structure", "validation/score", "validation/lattice_match",
+        "validation/pulls", "validation/summary",
+    ),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """exit_code: that of ``edtwin run``; complaint: what it said; code: digest of the code; summary: summary.json."""
+    """through: how far the run was taken, 'solve' or 'refine'. exit_code: that of the last ``edtwin`` command;
+    complaint: what it said when it gave up. code: digest of the code of each of its parts. summary: summary.json.
+    """
 
     scenario: str
     seed: int
-    code: str
+    through: str
+    code: dict[str, str]
     exit_code: int
     complaint: str
     cpu_s: float
@@ -40,6 +58,11 @@ class Record:
         """Whether the chain came to its end with a dynamical refinement."""
         return self.get("dynamical", "r_obs_percent") is not None
 
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is left to do: refined, or given up before."""
+        return self.through == REFINED or self.exit_code != 0
+
 
 def record_path(folder: Path, *, scenario: str, seed: int) -> Path:
     """Where the record of a run lies."""
@@ -52,6 +75,12 @@ def write_record(folder: Path, record: Record) -> None:
     write_json(record_path(folder, scenario=record.scenario, seed=record.seed), record)
 
 
+def read_record(folder: Path, *, scenario: str, seed: int) -> Record | None:
+    """The record of one run; None when there is none."""
+    path = record_path(folder, scenario=scenario, seed=seed)
+    return read_json(Record, path) if path.is_file() else None
+
+
 def read_records(folder: Path, scenarios: Sequence[str] | None = None) -> tuple[Record, ...]:
     """All records of a folder, in the order of scenario and seed; none when there is no folder."""
     found = [read_json(Record, path) for path in folder.glob("*-*.json")] if folder.is_dir() else []
@@ -60,10 +89,27 @@ def read_records(folder: Path, scenarios: Sequence[str] | None = None) -> tuple[
 
 
 @cache
-def code_digest() -> str:
-    """Digest of the code that makes frames and structures; tells records of different states apart."""
+def code_digests() -> dict[str, str]:
+    """Digest of the code of each part as it is now; tells records of different states apart."""
+    return {part: _digest(names) for part, names in PARTS.items()}
+
+
+def _digest(names: Sequence[str]) -> str:
     digest = hashlib.sha256()
-    for package in ("twin", "hardware", "pipeline"):
-        for path in sorted((_ROOT / package).rglob("*.py")):
-            digest.update(path.relative_to(_ROOT).as_posix().encode() + path.read_bytes())
+    for name in names:
+        path = _ROOT / name
+        files = [*path.rglob("*.py"), *path.rglob("*.toml")] if path.is_dir() else [path.with_suffix(".py")]
+        for file in sorted(files):
+            digest.update(file.relative_to(_ROOT).as_posix().encode() + file.read_bytes())
     return digest.hexdigest()[:12]
+
+
+def digests_through(through: str) -> dict[str, str]:
+    """Those of the parts that a record taken so far depends on."""
+    return {part: value for part, value in code_digests().items() if through == REFINED or part != "refinement"}
+
+
+@cache
+def code_digest() -> str:
+    """One digest of all parts together."""
+    return hashlib.sha256("".join(code_digests().values()).encode()).hexdigest()[:12]

@@ -1,6 +1,7 @@
-"""Run scenarios with many seeds through the command ``edtwin run``, as a user would, and keep a record of each.
+"""Run scenarios with many seeds through the command ``edtwin``, as a user would, and keep a record of each.
 
-A seed decides how the particle lies, and all noise. A record is written when a run ends; what is there stays.
+A seed decides how the particle lies, and all noise. A record is written when a run is solved and again when it is
+refined; what is there stays. Run folders stay too while the disk has room, so that a run goes on from its frames.
 """
 
 from __future__ import annotations
@@ -11,146 +12,131 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from twin.files.errors import InputError
 from twin.files.json import parse_json
-from validation.mountings.record import Record, code_digest, read_records, record_path, write_record
-
-SEEDS_FROM = 1001
-STUDY_ROWS = (
-    "ito-01",
-    "ito-02",
-    "anatase",
-    "brookite-cnrs-01",
-    "brookite-cnrs-02",
-    "mgti2o5",
-    "ito-01-null",
+from validation.mountings.jobs import Job
+from validation.mountings.record import (
+    REFINED,
+    SOLVED,
+    Record,
+    digests_through,
+    read_record,
+    read_records,
+    write_record,
 )
+
+KEEP_FREE_BYTES = 10 * 1024**3  # of the disk; below it the frames of finished runs are removed
 _BULKY = ("truth/exposures", "frames.nxs", "peaks.npz", "density.ccp4", "report.html")
-_ENDED = (0, 3)  # came to its end, or a stage gave up with a sentence
+_BAD_INPUT = 2  # exit code for what is no result: a folder in use, a full disk, a scenario with a wrong key
 
-
-NULL, RANDOM = "ito-01-null", "mgti2o5-random"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """One run. sets: overrides of the scenario; label: what its record is called when not as the scenario.
-
-    again: label and overrides of a second refinement of the same reflections, with a record of its own.
-    """
-
-    scenario: str
-    seed: int
-    label: str = ""
-    sets: tuple[str, ...] = ()
-    again: tuple[str, tuple[str, ...]] | None = None
-
-    @property
-    def name(self) -> str:
-        return self.label or self.scenario
-
-
-_SPECIAL = {
-    NULL: ("ito-01", ("engine.kind=kinematical", "refinement.interaction=refined")),
-}
-_AGAIN = {"mgti2o5": (RANDOM, ("refinement.occupancies=fixed",))}
-
-
-def jobs_of(names: Sequence[str], *, count: int) -> list[Job]:
-    """``count`` mountings of each scenario (or special case), seed by seed: an interrupted study has some of each.
-
-    One mounting of the null is enough.
-    """
-    jobs = []
-    for k in range(count):
-        for name in names:
-            scenario, sets = _SPECIAL.get(name, (name, ()))
-            if name != NULL or k == 0:
-                jobs.append(
-                    Job(scenario=scenario, label=name, seed=SEEDS_FROM + k, sets=sets, again=_AGAIN.get(name))
-                )
-    return jobs
+Say = Callable[[str], None]
 
 
 def run_mountings(
-    jobs: Sequence[Job],
-    *,
-    folder: Path,
-    workers: int = 1,
-    keep_runs: bool = True,
-    show: Callable[[str], None] = print,
+    jobs: Sequence[Job], *, folder: Path, workers: int = 1, through: str = REFINED, show: Say = print
 ) -> tuple[Record, ...]:
-    """Run what has no record yet in ``folder``; returns all records that belong to the jobs' scenarios."""
-    missing = [j for j in jobs if not record_path(folder, scenario=j.name, seed=j.seed).is_file()]
+    """Run what has no record yet in ``folder``; returns all records there. through: 'solve' leaves out refinements."""
 
-    def work(job: Job) -> None:
-        for record in run_job(job, folder=folder, keep=keep_runs):
-            write_record(folder, record)
-            show(_line(record))
+    def work(job: Job) -> str:
+        try:
+            _run_job(job, folder=folder, through=through, show=show)
+        except InputError as error:
+            show(str(error))
+            return str(error)
+        return ""
 
     with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
-        list(pool.map(work, missing))
+        failed = [text for text in pool.map(work, jobs) if text]
+    if failed:
+        raise InputError(f"{len(failed)} of {len(jobs)} mountings could not be run; the first: {failed[0]}")
     return read_records(folder)
 
 
-def run_job(job: Job, *, folder: Path, keep: bool) -> list[Record]:
-    """``edtwin run`` in a process of its own; what fills the disk is removed afterwards. Its own record comes last."""
+def _run_job(job: Job, *, folder: Path, through: str, show: Say) -> None:
+    """Take one run as far as asked, with a record after each part."""
     path = folder / "runs" / f"{job.name}-{job.seed}"
+
+    def keep(record: Record) -> Record:
+        write_record(folder, record)
+        show(line(record))
+        return record
+
+    record = read_record(folder, scenario=job.name, seed=job.seed)
+    if record is None:
+        record = keep(_solved(job, path))
+    if job.refined and through == REFINED:
+        if not record.complete:
+            record = keep(_refined(job.name, (), path, record))
+        if job.again is not None and record.finished:
+            label, sets = job.again
+            if read_record(folder, scenario=label, seed=job.seed) is None:
+                keep(_refined(label, sets, path, record))
+    if (record.complete or not job.refined) and shutil.disk_usage(folder).free < KEEP_FREE_BYTES:
+        _slim(path)
+
+
+def _solved(job: Job, path: Path) -> Record:
+    """Frames, reduction and solution; stages that the folder holds are not made again."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    overrides = [f"seed={job.seed}", *job.sets]
-    ended = _edtwin("run", job.scenario, "-o", str(path), "--resume", sets=overrides, log=path.with_suffix(".log"))
-    records = [_record(job.name, job, path, ended)]
-    if job.again is not None and ended[0] == 0:
-        label, sets = job.again
-        ended = _edtwin("refine", str(path), sets=sets, log=path.with_suffix(".log"))
-        _edtwin("report", str(path), sets=(), log=path.with_suffix(".log"))
-        records.insert(0, _record(label, job, path, ended))
-    _slim(path, everything=not keep)
-    return records
-
-
-def _record(name: str, job: Job, path: Path, ended: tuple[int, str, float]) -> Record:
-    code, said, cpu_s = ended
-    if code not in _ENDED:
-        raise InputError(f"mounting {job.seed} of {name} ended with {code}: {said}")
-    summary: dict[str, Any] | None = None
-    if (path / "summary.json").is_file():
-        summary = parse_json((path / "summary.json").read_text(encoding="utf-8"), source=str(path / "summary.json"))
+    sets = (f"seed={job.seed}", *job.sets)
+    code, said, cpu_s = _edtwin("solve", job.scenario, "-o", str(path), sets=sets, log=_log(path))
+    summary, seconds = _summary(path)
     return Record(
-        scenario=name,
-        seed=job.seed,
-        code=code_digest(),
-        exit_code=code,
-        complaint=said,
-        cpu_s=cpu_s,
-        summary=summary,
-    )
+        scenario=job.name, seed=job.seed, through=SOLVED, code=digests_through(SOLVED), exit_code=code,
+        complaint=said, cpu_s=cpu_s + seconds, summary=summary,
+    )  # fmt: skip
+
+
+def _refined(name: str, sets: Sequence[str], path: Path, before: Record) -> Record:
+    """The same run with its refinements: the code of reduction and solution is that of the record before."""
+    code, said, cpu_s = _edtwin("refine", str(path), sets=sets, log=_log(path))
+    summary, seconds = _summary(path)
+    now = digests_through(REFINED)
+    return replace(
+        before, scenario=name, through=REFINED, exit_code=code, complaint=said, summary=summary,
+        cpu_s=before.cpu_s + cpu_s + seconds,
+        code={**before.code, "refinement": now["refinement"], "comparison": now["comparison"]},
+    )  # fmt: skip
+
+
+def _summary(path: Path) -> tuple[dict[str, Any] | None, float]:
+    """``summary.json`` of a run folder, made anew, and the CPU seconds for it; None where no run was begun."""
+    if not (path / "manifest.json").is_file():
+        return None, 0.0
+    code, said, cpu_s = _edtwin("report", str(path), "--summary-only", sets=(), log=_log(path))
+    if code != 0:
+        raise InputError(f"{path}: no summary: {said}")
+    file = path / "summary.json"
+    return parse_json(file.read_text(encoding="utf-8"), source=str(file)), cpu_s
+
+
+def _log(path: Path) -> Path:
+    return path.with_name(path.name + ".log")
 
 
 def _edtwin(*arguments: str, sets: Sequence[str], log: Path) -> tuple[int, str, float]:
+    """Exit code, the end of what was said on stderr when it is not 0, and CPU seconds with those of its children."""
     command = [sys.executable, "-c", "from scenarios.cli.app import main; main()", *arguments]
     for override in sets:
         command += ["--set", override]
-    return _run(command, log=log)
-
-
-def _run(command: Sequence[str], *, log: Path) -> tuple[int, str, float]:
-    """Exit code, the end of what was said on stderr, and CPU seconds of the process with its own children."""
     with open(log, "w+", encoding="utf-8") as said:
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=said)
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         said.seek(0)
-        words = " ".join(said.read().split())
-    return process.returncode, words[-400:], usage.ru_utime + usage.ru_stime
+        words = " ".join(said.read().split())[-400:]
+    if process.returncode == _BAD_INPUT or process.returncode < 0:
+        raise InputError(f"edtwin {arguments[0]} {arguments[1]} ended with {process.returncode}: {words}")
+    return process.returncode, words if process.returncode else "", usage.ru_utime + usage.ru_stime
 
 
-def _slim(path: Path, *, everything: bool) -> None:
-    for name in ("",) if everything else _BULKY:
+def _slim(path: Path) -> None:
+    """Remove what fills the disk; what is left is enough to look at the result."""
+    for name in _BULKY:
         target = path / name
         if target.is_dir():
             shutil.rmtree(target)
@@ -158,16 +144,20 @@ def _slim(path: Path, *, everything: bool) -> None:
             target.unlink()
 
 
-def _line(record: Record) -> str:
+def line(record: Record) -> str:
+    """A record in one line."""
+
     def number(*keys: str) -> str:
         value = record.get(*keys)
         return f"{value:.4g}" if isinstance(value, float) else "-"
 
-    return (
-        f"{record.scenario} {record.seed}: R kin {number('kinematical', 'averaged', 'r_obs_percent')}, "
-        f"{number('kinematical', 'non_averaged', 'r_obs_percent')}, "
-        f"{number('kinematical', 'frame_based', 'r_obs_percent')}, dyn {number('dynamical', 'r_obs_percent')} %; "
-        f"mean {number('kinematical', 'averaged', 'mean_distance_angstrom')} -> "
-        f"{number('dynamical', 'mean_distance_angstrom')} A; pulls {number('dynamical', 'pulls', 'mean_square')}; "
-        f"{record.cpu_s:.0f} CPU s {record.complaint}"
-    )
+    if record.through == SOLVED:
+        text = f"{record.get('solution', 'verdict')}, largest {number('solution', 'max_distance_angstrom')} A"
+    else:
+        kinds = ("averaged", "non_averaged", "frame_based")
+        r = ", ".join(number("kinematical", kind, "r_obs_percent") for kind in kinds)
+        text = f"R kin {r}, dyn {number('dynamical', 'r_obs_percent')} %; mean "
+        text += f"{number('kinematical', 'averaged', 'mean_distance_angstrom')} -> "
+        text += f"{number('dynamical', 'mean_distance_angstrom')} A; "
+        text += f"pulls {number('dynamical', 'pulls', 'mean_square')}"
+    return f"{record.scenario} {record.seed}: {text}; {record.cpu_s:.0f} CPU s {record.complaint}".rstrip()
