@@ -1,0 +1,90 @@
+"""Rows on reduction and solution of one scenario: issue 5 asks for the right group and small deviations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from validation.mountings.figures import median_row, share_row, values
+from validation.mountings.record import Record
+from validation.mountings.study import NOTHING, STUDY
+from validation.rows import Row
+
+RIGHT_PERCENT, BEFORE_ANGSTROM, ORIENTATION_DEG = 95.0, 0.1, 0.05
+
+
+def claimed(record: Record) -> bool:
+    """Whether the verdict is 'solved', without a doubt."""
+    return str(record.get("solution", "verdict") or "").startswith("solved")
+
+
+def right(record: Record) -> bool:
+    """Right group."""
+    return bool(record.get("solution", "space_group_correct"))
+
+
+def whole(record: Record) -> bool:
+    """Right group, every atom, and none too many."""
+    return right(record) and record.get("solution", "missing_atoms") == 0 == record.get("solution", "spurious_atoms")
+
+
+def solved_rows(name: str, records: Sequence[Record]) -> list[Row]:
+    """Over every run that was begun; what gave up counts as not solved."""
+    prefix = f"mount-{name}"
+    rows = [
+        share_row(f"{prefix}-group", f"{name}: right group", [right(r) for r in records], least=RIGHT_PERCENT,
+                  note=_lost(records)),
+        share_row(f"{prefix}-whole", f"{name}: right group, all atoms and none spurious", [whole(r) for r in records]),
+        share_row(f"{prefix}-claimed", f"{name}: verdict 'solved'", [claimed(r) for r in records]),
+        _false_row(prefix, name, records),
+    ]  # fmt: skip
+    return rows + _before_rows(prefix, name, records) + _data_rows(prefix, name, records)
+
+
+def _false_row(prefix: str, name: str, records: Sequence[Record]) -> Row:
+    false = sum(claimed(r) and not whole(r) for r in records)
+    return Row(
+        id=f"{prefix}-false", quantity=f"{name}: verdict 'solved' though wrong", value=float(false), unit="",
+        goal="<= 0", met=false == 0, n=len(records),
+    )  # fmt: skip
+
+
+def _lost(records: Sequence[Record]) -> str:
+    """Which were not found in the right group, and what was said instead."""
+    lost = [r for r in records if not right(r)]
+    said = [f"{r.seed}: {r.complaint or r.get('solution', 'verdict') or 'no solution'}" for r in lost]
+    return "; ".join(text[:150] for text in said)[:500]
+
+
+def _before_rows(prefix: str, name: str, records: Sequence[Record]) -> list[Row]:
+    """Deviations of the solution itself, of the runs with the right group."""
+    found = values([r for r in records if right(r)], "solution", "max_distance_angstrom")
+    if not found:
+        return []
+    worst = max(found)
+    return [
+        median_row(f"{prefix}-before-median", f"{name}: largest deviation before refinement", found, "Å"),
+        Row(
+            id=f"{prefix}-before", quantity=f"{name}: largest deviation before refinement, worst mounting", value=worst,
+            unit="Å", goal=f"< {BEFORE_ANGSTROM:g}", met=worst < BEFORE_ANGSTROM, n=len(found),
+            note=f"below in {100 * np.mean(np.array(found) < BEFORE_ANGSTROM):.0f} %",
+        ),
+    ]  # fmt: skip
+
+
+def _data_rows(prefix: str, name: str, records: Sequence[Record]) -> list[Row]:
+    study = STUDY.get(name, NOTHING)
+    r_int = None if study.r_int != study.r_int else study.r_int
+    shown = (
+        ("R(int)", ("data", "r_int_percent"), "%", r_int, None),
+        ("completeness", ("data", "completeness_percent"), "%", None, None),
+        ("redundancy", ("data", "redundancy"), "", None, None),
+        ("orientation of frames, rms", ("orientation", "rms_error_deg"), "°", None, ORIENTATION_DEG),
+    )
+    rows = []
+    for title, keys, unit, peer, limit in shown:
+        found = values(records, *keys)
+        if found:
+            rows.append(median_row(f"{prefix}-{keys[-1]}", f"{name}: {title}", found, unit, peer=peer, most=limit))
+    return rows
