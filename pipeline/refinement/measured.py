@@ -14,6 +14,7 @@ import numpy as np
 
 from pipeline.io.cif_pets import PetsFile, read_cif_pets, to_laboratory
 from pipeline.refinement.settings import DynamicalSettings
+from pipeline.solution.laue import conforming_cell
 from pipeline.types import Orientation, Reflections
 from twin.files.errors import InputError
 from twin.model.crystal import Cell, Crystal
@@ -23,12 +24,11 @@ from twin.physics.electrons import energy_kev_of_wavelength
 from twin.physics.lattice import (
     Floats,
     Ints,
-    direct_matrix,
     reciprocal_matrix,
     rotation_matrix,
     tilt_axis_vector,
 )
-from twin.physics.symmetry import operations
+from twin.physics.symmetry import laue_hall
 
 _MODES: tuple[tuple[str, Mode], ...] = (
     ("continuous", "continuous"),
@@ -168,15 +168,8 @@ def cell_of_group(cell: Cell, hall: str) -> tuple[Cell, float]:
 
     PETS2 lists cells without constraints; distortions of the pattern are left in them.
     """
-    direct = direct_matrix(cell)
-    rotations = operations(hall).rotations
-    metric = np.mean(rotations.transpose(0, 2, 1) @ (direct.T @ direct) @ rotations, axis=0)
-    lengths = np.sqrt(np.diag(metric))
-    a, b, c = lengths.tolist()
-    cosines = (metric / np.outer(lengths, lengths))[[1, 0, 0], [2, 2, 1]]
-    alpha, beta, gamma = np.degrees(np.arccos(np.clip(np.round(cosines, 12), -1.0, 1.0))).tolist()
-    changed = Cell(a_angstrom=a, b_angstrom=b, c_angstrom=c, alpha_deg=alpha, beta_deg=beta, gamma_deg=gamma)
-    return changed, float(np.abs(lengths / cell.parameters[:3] - 1.0).max())
+    changed = conforming_cell(cell, laue_hall(hall))
+    return changed, float(np.abs(np.divide(changed.parameters[:3], cell.parameters[:3]) - 1.0).max())
 
 
 def sweep_angles_deg(

@@ -66,9 +66,10 @@ def conforming_cell(cell: Cell, hall: str) -> Cell:
     own = metric(cell)
     mean = np.mean([r.T @ own @ r for r in point_rotations(hall, friedel=True)], axis=0)
     length = np.sqrt(np.diag(mean))
-    angle = [float(np.degrees(np.arccos(mean[i, j] / (length[i] * length[j])))) for i, j in ((1, 2), (0, 2), (0, 1))]
-    return Cell(a_angstrom=float(length[0]), b_angstrom=float(length[1]), c_angstrom=float(length[2]),
-                alpha_deg=angle[0], beta_deg=angle[1], gamma_deg=angle[2])  # fmt: skip
+    cosine = np.round((mean / np.outer(length, length))[[1, 0, 0], [2, 2, 1]], 12)  # 90° and 120° to the last digit
+    a, b, c = length.tolist()
+    alpha, beta, gamma = np.degrees(np.arccos(cosine)).tolist()
+    return Cell(a_angstrom=a, b_angstrom=b, c_angstrom=c, alpha_deg=alpha, beta_deg=beta, gamma_deg=gamma)
 
 
 def merged_in(observations: MergedReflections, hall: str) -> MergedReflections:
