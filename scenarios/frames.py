@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from pipeline.io.series.nominal import Nominal
+from scenarios.measured.options import parse_cell
 from scenarios.persist import save_json, save_npz
 from twin.files.atomic import write_text
 from twin.files.errors import InputError
-from twin.model.crystal import Cell
 from twin.model.plan import Mode
 from twin.physics.electrons import wavelength_angstrom
 
@@ -61,14 +61,7 @@ def known_of(given: Given) -> KnownLattice:
 
     if given.cell is None or given.laue is None:
         raise InputError("a serial series needs --cell and --laue: stills of many particles say nothing of a lattice")
-    try:
-        a, b, c, alpha, beta, gamma = (float(v) for v in given.cell.replace(",", " ").split())
-    except ValueError:
-        raise InputError(f"--cell is '{given.cell}'; six numbers are needed, a b c in Å and three angles") from None
-    if not (all(1.0 <= v <= 100.0 for v in (a, b, c)) and all(30.0 <= v <= 150.0 for v in (alpha, beta, gamma))):
-        raise InputError(f"--cell is '{given.cell}'; allowed are 1 to 100 Å and 30 to 150°")
-    cell = Cell(a_angstrom=a, b_angstrom=b, c_angstrom=c, alpha_deg=alpha, beta_deg=beta, gamma_deg=gamma)
-    return known_lattice(cell=cell, laue=given.laue)
+    return known_lattice(cell=parse_cell(given.cell), laue=given.laue)
 
 
 def reduce_frames(

@@ -53,12 +53,12 @@ def metric(cell: Cell) -> Floats:
     return np.asarray(direct.T @ direct)
 
 
-def allowed_by_lattice(cell: Cell, hall: str) -> bool:
+def allowed_by_lattice(cell: Cell, hall: str, tolerance: float = METRIC_TOLERANCE) -> bool:
     """Whether every rotation of the class leaves the metric as it is, within the tolerance."""
     own = metric(cell)
     scale = np.sqrt(np.outer(np.diag(own), np.diag(own)))
     turned = [r.T @ own @ r for r in point_rotations(hall, friedel=True)]
-    return all(float(np.abs((g - own) / scale).max()) < METRIC_TOLERANCE for g in turned)
+    return all(float(np.abs((g - own) / scale).max()) < tolerance for g in turned)
 
 
 def conforming_cell(cell: Cell, hall: str) -> Cell:

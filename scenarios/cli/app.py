@@ -29,7 +29,7 @@ def _bare(context: typer.Context) -> None:
 
 app.command(name="list")(tools.list_scenarios)
 for command in (
-    *(tools.show, runs.run, runs.simulate, data.reduce, runs.solve, data.refine),
+    *(tools.show, runs.run, runs.simulate, data.reduce, data.solve, data.refine),
     *(runs.report, tools.compare, tools.validate),
 ):
     app.command()(command)

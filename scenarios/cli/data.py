@@ -10,7 +10,7 @@ import typer
 
 from scenarios.cli.exits import STAGE_FAILED, complain, warn
 from scenarios.cli.options import Out, Overwrite, Sets, Workers
-from scenarios.cli.runs import run_stages
+from scenarios.cli.runs import console, run_stages
 from twin.files.errors import InputError
 
 
@@ -34,6 +34,7 @@ def reduce(
     mode: Annotated[str | None, typer.Option(help="precession, continuous, stills or serial.")] = None,
     precession_deg: Annotated[float | None, typer.Option(help="Semi-angle.")] = None,
     counter_max: Annotated[int | None, typer.Option(help="Count that means overloaded.")] = None,
+    chip_gap_px: Annotated[int | None, typer.Option(help="Pixels missing between the chips of a quad.")] = None,
     g_max_per_angstrom: Annotated[float | None, typer.Option()] = None,
     cell: Annotated[str | None, typer.Option(help="Serial: a b c in Å and three angles, in quotes.")] = None,
     laue: Annotated[str | None, typer.Option(help="Serial: the Laue class, such as m-3.")] = None,
@@ -60,6 +61,7 @@ def reduce(
         mode=checked_mode(mode),
         precession_deg=precession_deg,
         counter_max=counter_max,
+        chip_gap_px=chip_gap_px,
     )
     given = Given(
         energy_kev=energy_kev,
@@ -72,6 +74,49 @@ def reduce(
     failed = reduce_frames(Path(frames), nominal=nominal, given=given, out=folder, show=typer.echo, warn=warn)
     if failed:
         raise typer.Exit(complain(failed, STAGE_FAILED))
+    return None
+
+
+def solve(
+    target: Annotated[str | None, typer.Argument(metavar="[DIR|SCENARIO]", help="Left out with --data.")] = None,
+    data: Annotated[Path | None, typer.Option("--data", metavar="X.cif_pets|X.hkl", help="Measured list.")] = None,
+    composition: Annotated[str | None, typer.Option(help="With --data: formula unit, such as MgTi2O5.")] = None,
+    cell: Annotated[str | None, typer.Option(help="With --data: a b c in Å and three angles, in quotes.")] = None,
+    d_min: Annotated[float | None, typer.Option(help="With --data: resolution limit in Å.")] = None,
+    starts: Annotated[int, typer.Option(min=1, max=256, help="With --data: random starts at most.")] = 8,
+    seed: Annotated[int, typer.Option(min=0, help="With --data: of the random starts.")] = 1,
+    out: Out = None,
+    sets: Sets = None,
+    overwrite: Overwrite = False,
+    workers: Workers = 1,
+) -> None:
+    """Solve the structure from the reflections of a run folder, or from a measured list (--data)."""
+    if data is None:
+        if target is None:
+            raise InputError("edtwin solve: a run folder or a scenario is needed, or --data FILE with --composition")
+        if composition is not None or cell is not None or d_min is not None:
+            raise InputError("--composition, --cell and --d-min go with --data; a scenario says them itself")
+        return run_stages(target, ("solve",), out=out, sets=sets or (), overwrite=overwrite, workers=workers)
+    if target is not None or composition is None or sets:
+        raise InputError("edtwin solve --data FILE needs --composition, and neither a run folder nor --set")
+    from scenarios.measured.options import parse_cell
+    from scenarios.measured.solve import Asked, solve_measured
+    from scenarios.progress import Bars
+
+    asked = Asked(
+        composition=composition, cell=None if cell is None else parse_cell(cell), d_min_angstrom=d_min, starts=starts,
+        seed=seed,
+    )  # fmt: skip
+    folder = out or Path("runs") / f"{data.stem}-solution"
+    with Bars(console()).shown() as progress:
+        progress.begin("solve", starts)
+        solution = solve_measured(data=data, asked=asked, folder=folder, overwrite=overwrite, progress=progress.update)
+    typer.echo(solution.verdict)
+    for site in solution.crystal.sites if solution.crystal else ():
+        typer.echo(f"  {site.label:6s} {' '.join(f'{x:9.5f}' for x in site.fract)}  {site.occupancy:.3f}")
+    typer.echo(str(folder / "report.html"))
+    if not solution.solved:
+        raise typer.Exit(STAGE_FAILED)
     return None
 
 

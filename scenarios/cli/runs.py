@@ -37,13 +37,6 @@ def simulate(
     run_stages(target, ("simulate", "acquire"), out=out, sets=sets or (), overwrite=overwrite, workers=workers)
 
 
-def solve(
-    target: Target, out: Out = None, sets: Sets = None, overwrite: Overwrite = False, workers: Workers = 1
-) -> None:
-    """Solve the structure from the reflections of a run folder."""
-    run_stages(target, ("solve",), out=out, sets=sets or (), overwrite=overwrite, workers=workers)
-
-
 def report(
     directory: Annotated[Path, typer.Argument(metavar="DIR")],
     summary_only: Annotated[bool, typer.Option("--summary-only", help="Leave the report as it is.")] = False,

@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from pipeline.refinement.settings import DynamicalSettings
 from twin.files.errors import InputError
+from twin.model.crystal import Cell
 
 Treatment = Literal["kinematical", "dynamical"]
 FIXED = {"mode", "kinematical"}  # settings that the data or the treatment decide
@@ -51,3 +52,14 @@ def _value(hint: Any, text: str, key: str) -> Any:
     except (ValueError, KeyError):
         names = {bool: "true or false", int: "an integer", float: "a number"}
         raise InputError(f"{key} is '{text[:40]}'; it must be {names.get(kind, 'two numbers with a comma')}") from None
+
+
+def parse_cell(text: str) -> Cell:
+    """The cell of ``--cell``: a b c in Å and three angles in degrees."""
+    try:
+        a, b, c, alpha, beta, gamma = (float(v) for v in text.replace(",", " ").split())
+    except ValueError:
+        raise InputError(f"--cell is '{text}'; six numbers are needed, a b c in Å and three angles") from None
+    if not (all(1.0 <= v <= 100.0 for v in (a, b, c)) and all(30.0 <= v <= 150.0 for v in (alpha, beta, gamma))):
+        raise InputError(f"--cell is '{text}'; allowed are 1 to 100 Å and 30 to 150°")
+    return Cell(a_angstrom=a, b_angstrom=b, c_angstrom=c, alpha_deg=alpha, beta_deg=beta, gamma_deg=gamma)

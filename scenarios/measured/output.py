@@ -14,6 +14,7 @@ from scenarios.measured.options import FIXED
 from twin.files.atomic import write_bytes, write_text
 from twin.files.ccp4 import ccp4_bytes
 from twin.files.cif import write_crystal
+from twin.files.errors import InputError
 from twin.physics.lattice import Floats
 
 _KEYS = (
@@ -41,6 +42,13 @@ class Findings:
     checks: tuple[str, ...] = ()
     hand_z: float | None = None
     cut_off_change_percent: dict[str, float] = field(default_factory=dict)
+
+
+def claim(folder: Path, overwrite: bool) -> None:
+    """Make the folder, which must be empty or not there unless its results may be replaced."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())) and not overwrite:
+        raise InputError(f"{folder} is there already and not empty; --overwrite replaces the results in it")
+    folder.mkdir(parents=True, exist_ok=True)
 
 
 def write_refinement(folder: Path, refinement: Refinement) -> DifferenceMap:

@@ -25,7 +25,7 @@ from pipeline.refinement.measured import MeasuredSeries, cell_of_group, default_
 from pipeline.refinement.settings import DynamicalSettings
 from pipeline.types import Refinement
 from scenarios.measured.options import Treatment, override
-from scenarios.measured.output import Findings, write_refinement, write_report, write_summary
+from scenarios.measured.output import Findings, claim, write_refinement, write_report, write_summary
 from twin.files.cif import read_crystal
 from twin.files.errors import InputError
 from twin.model.crystal import Crystal
@@ -62,14 +62,14 @@ def refine_measured(
     if pets is None:
         series = read_series(data, hall=crystal.hall)
         settings = override(default_settings(series, crystal), sets)
-        _claim(folder, overwrite)
+        claim(folder, overwrite)
         found = _of_frames(series, crystal, settings, treatments, hands=hands, workers=workers, say=say)
     else:
         if "dynamical" in treatments and len(treatments) == 1:
             raise InputError(f"{data}: one line a reflection; a dynamical refinement needs what each frame shows of it")
         if sets or hands:
             raise InputError(f"{data}: one line a reflection; --set and --hands are for files that list frames")
-        _claim(folder, overwrite)
+        claim(folder, overwrite)
         found = _of_list(pets, crystal, source=str(data))
     found = replace(found, data=data.name, model=model.name)
     maps = [write_refinement(folder, r) for r in found.refinements]
@@ -181,9 +181,3 @@ def _turns(series: MeasuredSeries, refinement: Refinement) -> Floats | None:
     out = np.degrees(np.stack([turn[:, 2, 1], turn[:, 0, 2]], axis=1))  # small angles: the antisymmetric part
     out[~np.isin(np.arange(len(out)), refinement.frame)] = np.nan
     return np.asarray(out)
-
-
-def _claim(folder: Path, overwrite: bool) -> None:
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())) and not overwrite:
-        raise InputError(f"{folder} is there already and not empty; --overwrite replaces the results in it")
-    folder.mkdir(parents=True, exist_ok=True)

@@ -10,8 +10,9 @@ from pathlib import Path
 import gemmi
 import numpy as np
 
-from pipeline.io.cif_pets import PetsFile, read_cif_pets, zone_excitation, zone_rotations
+from pipeline.io.cif_pets import PetsFile, read_cif_pets
 from pipeline.solution.laue import conforming_cell
+from pipeline.solution.lists import kinematical_observations
 from pipeline.solution.solve import solve_structure
 from pipeline.types import MergedReflections, Solution
 from twin.model.crystal import Cell, Crystal, Site
@@ -20,8 +21,6 @@ from twin.physics.symmetry import asymmetric_hkl
 from validation.compare import Comparison, compare_structures
 
 RELATIVE_ERROR = 0.1  # of an intensity, as in the merging of the reduction
-NEAR_AXIS = 0.1  # |sin| of the angle between a reflection and the rotation axis below which it is left out
-INSIDE = 0.75  # of the half window of a zone
 LIMIT_ANGSTROM = 0.2  # from the published structure
 
 
@@ -66,25 +65,6 @@ class Outcome:
     cpu_s: float
     reflections: int
     completeness: float
-
-
-def kinematical_observations(pets: PetsFile) -> PetsFile:
-    """Intensities of frames that sweep through the reflections, with the Lorentz factor taken out.
-
-    I ∝ |F|² / v, v = |∂s/∂α| = √(g² − g_axis² − (g² λ/2)²) where the node crosses the Ewald sphere: the lists made for
-    dynamical refinement leave the factor in, for it integrates over the same angles. Kept are reflections that cross
-    well inside the window of their zone and not close to the rotation axis.
-    """
-    g = np.einsum("nij,nj->ni", zone_rotations(pets)[pets.zone], pets.hkl @ pets.ub.T)
-    excitation, length = zone_excitation(pets)
-    omega = np.radians(pets.omega_deg)[pets.zone]
-    along = np.cos(omega) * g[:, 0] + np.sin(omega) * g[:, 1]
-    square = length**2 - along**2 - (0.5 * length**2 * pets.wavelength_angstrom) ** 2
-    speed = np.sqrt(np.maximum(square, 0.0))
-    window = np.radians(pets.precession_deg[pets.zone]) * speed
-    keep = (speed > NEAR_AXIS * length) & (np.abs(excitation) < INSIDE * window)
-    return replace(pets, hkl=pets.hkl[keep], intensity=(pets.intensity * speed)[keep],
-                   sigma=(pets.sigma * speed)[keep], zone=pets.zone[keep])  # fmt: skip
 
 
 def averaged(pets: PetsFile, *, laue: str, g_max_per_angstrom: float) -> MergedReflections:

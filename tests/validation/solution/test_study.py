@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from pipeline.io.cif_pets import read_cif_pets
+from pipeline.solution.lists import kinematical_observations
 from pipeline.solution.solve import solve_structure
 from validation.realdata import data_folder
 from validation.report.solution import candidate_table, peak_table, start_table
@@ -21,7 +22,6 @@ from validation.solution.measured import (
     CASES,
     Measured,
     averaged,
-    kinematical_observations,
     solve_measured,
 )
 from validation.solution.page import write_page
