@@ -162,12 +162,14 @@ def refine_geometry(
     free_axis: bool = True,
     free_ellipse: bool = True,
     sweep: Sweep | None = None,
+    fixed_shape: bool = False,
 ) -> GeometryFit:
     """Gauss–Newton with outlier rejection. ``rotations``: operations (h' = h R) that the metric must obey, None
     for none. ``sweep``: of the exposures; without it the excitation errors are not used. ``free_ellipse``: False keeps
-    the ellipse as it is: along and across the tilt axis a lattice without constraint cannot be told from it."""
+    the ellipse as it is: along and across the tilt axis a lattice without constraint cannot be told from it.
+    ``fixed_shape``: the cell is known but for its scale."""
     now = replace(geometry, ub=constrain_metric(ub=geometry.ub, rotations=rotations))
-    freedom = metric_freedom(rotations)
+    freedom = now.ub.T @ now.ub[None] if fixed_shape else metric_freedom(rotations)
     spots = Positions(hkl=hkl, frame=frame, observed_px=observed_px, sigma_px=sigma_px)
     harmonics = len(hkl) >= SPOTS_FOR_HARMONICS and ellipse_prior > 1e-4
     parameters = 3.0 * len(np.unique(frame)) + 6.0

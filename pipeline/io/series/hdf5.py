@@ -99,7 +99,7 @@ def _nexus(file: h5py.File, path: Path) -> tuple[Nominal, np.ndarray | None, np.
 def read_cred_log(path: Path) -> Nominal:
     """Log of 'Serial cRED' (anline459/Serial-3D-ED). Its rotation axis counts from the slow axis: the XDS.INP that
     belongs to it has (cos, sin) of that angle + 90°; its scale is in Å⁻¹ a pixel, though it says px/Å; the starting
-    angle is that of the first frame's start."""
+    angle is that of the first frame's start. Its camera, 512 px of 0.055 mm, is a quad of Medipix3 chips (chips.py)."""
     rows = (line.partition(":") for line in path.read_text(encoding="latin-1").splitlines())
     said = {key.strip().lower(): value.strip() for key, _, value in rows}
 
@@ -120,4 +120,5 @@ def read_cred_log(path: Path) -> Nominal:
         step_deg=get("oscillation angle"),
         exposure_s=get("exposure time"),
         mode="continuous",
+        chip_gap_px=2 if get("dimension of camera") == 512 and pixel_mm == 0.055 else None,
     )

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.io.series.build import build_dataset
 from pipeline.io.series.hdf5 import is_ours, read_stack
 from pipeline.io.series.images import READERS, Image
 from pipeline.io.series.integrity import check_files, suspicious
-from pipeline.io.series.nominal import Nominal, RawSeries, build_dataset
+from pipeline.io.series.nominal import Nominal, RawSeries
 from pipeline.io.series.pets_project import read_project
 from twin.files.errors import InputError
 from twin.files.nxmx import read_dataset

@@ -218,4 +218,4 @@ def test_cinchonine_log() -> None:
     assert p.camera_length_mm == pytest.approx(443.0, abs=0.1)  # XDS.INP
     assert p.tilt_axis_deg == pytest.approx(-38.0)
     assert found.microscope.beam.energy_kev == pytest.approx(200.0, abs=0.1)
-    assert found.counts.shape == (405, 512, 512)
+    assert found.counts.shape == (405, 514, 514)  # two rows and columns put in between the chips
