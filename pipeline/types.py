@@ -56,6 +56,7 @@ class Reflections:
     excitation_error_per_angstrom: s at the centre of the precession cone or of the frame's rotation range.
     swept_fraction: how much of the reflection's rocking curve the frame covers (model; 1 = all of it).
     precession_deg: semi-angle of the cone, or half of the rotation range of the (virtual) frame, as .cif_pets has it.
+    additive: exposures follow on each other without a gap (continuous rotation): parts of a rocking curve add up.
     """
 
     hkl: Ints
@@ -71,6 +72,7 @@ class Reflections:
     partiality: Floats | None = (
         None  # (n,) intensity = frame_scale[frame] * partiality * merged intensity, kinematically
     )
+    additive: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

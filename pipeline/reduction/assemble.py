@@ -78,14 +78,14 @@ def assemble(
         frame_scale=fit.scale,
         precession_deg=sweep.half_angle_deg,
         partiality=p / unit,
+        additive=sweep.mode == "continuous",
     )
-    additive = sweep.mode == "continuous"
     frames = merge_frames(
         observations=o,
         share=p / unit * fit.scale[o.frame],
         swept=swept,
         relative_error=fit.error,
-        additive=additive,
+        additive=reflections.additive,
     )
     centring, ub = found.symmetry.centring, geometry.ub
     merged = merge_equivalents(frames=frames, hall=evidence.hall, centring=centring, ub=ub, g_max_per_angstrom=g_max)

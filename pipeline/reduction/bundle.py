@@ -56,19 +56,17 @@ SIGNIFICANT = 4.0  # standard deviations that a harmonic of the distortion must 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class BundleFit:
     """Geometry, scale of each frame (frames,), rocking curve, how far frames stray, relative error of the model of the
-    intensities, weighted mean square misfit of them, expected intensities (n,) in counts, rms of the stronger half of
-    the positions in px, standard deviations (frames, 3) of the turns about x, y, z, cycles."""
+    intensities, expected intensities (n,) in counts, rms of the stronger half of the positions in px, standard
+    deviations (frames, 3) of the turns about x, y, z."""
 
     geometry: Geometry
     scale: Floats
     rocking: Rocking
     looseness: Looseness
     error: float
-    misfit: float
     expected: Floats
     rms_px: float
     turn_sd_deg: Floats
-    cycles: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -103,20 +101,25 @@ def fitted_positions(o: Observations, model: Floats, error: float, *, largest_si
     )
 
 
-def _intensity_halves(
-    state: _State, o: Observations, where: Passage, group: Ints, metric_parameters: int
-) -> tuple[tuple[Normal, Normal], Floats, float]:
-    """Normal equations of the intensities, reflections of even and of odd numbers apart; model and mean misfit."""
+def _model(state: _State, o: Observations, where: Passage, group: Ints) -> tuple[Floats, Floats]:
+    """Intensities (n,) that a state expects, in counts, and their derivatives by s."""
     assert state.f2 is not None
     p, slope = where.share(state.rocking)
     unit = state.f2[group] * np.exp(state.log_scale)[o.frame]
-    model = unit * p
+    return unit * p, unit * slope
+
+
+def _intensity_halves(
+    state: _State, o: Observations, where: Passage, group: Ints, metric_parameters: int
+) -> tuple[tuple[Normal, Normal], Floats]:
+    """Normal equations of the intensities, reflections of even and of odd numbers apart, and the model."""
+    model, unit_slope = _model(state, o, where, group)
     weight = student_weight(o, model, state.error)
     residual = o.intensity - model
     shared, own = excitation_rows(
         geometry=state.geometry, hkl=o.hkl, frame=o.frame, metric_parameters=metric_parameters, terms=6
     )
-    rise = (unit * slope)[:, None]
+    rise = unit_slope[:, None]
     own = rise * own
     own[:, 5] = model
     halves = [
@@ -130,7 +133,7 @@ def _intensity_halves(
         )
         for half in (group % 2 == 0, group % 2 == 1)
     ]
-    return (halves[0], halves[1]), model, float(np.mean(weight * residual**2))
+    return (halves[0], halves[1]), model
 
 
 def _position_halves(state: _State, spots: Positions, metric: Floats) -> tuple[tuple[Normal, Normal], float]:
@@ -174,12 +177,12 @@ def refine_bundle(
         harmonics=np.ones(TERMS, dtype=bool),
     )
     deviations = (np.zeros(0), np.zeros((len(geometry.alpha_deg), 6)))
-    misfit, rms, cycle, expected = float("inf"), float("nan"), 0, o.intensity
+    rms = float("nan")
     for cycle in range(1, cycles + 1):
         where = passage(o, state.geometry, sweep)
         shapes = SHAPES if cycle == SHAPES_JUDGED else (state.rocking.shape,) if cycle in JUDGED else ()
         state = _settled(state, o, where, group, groups, parameters, shapes)
-        halves, expected, misfit = _intensity_halves(state, o, where, group, len(freedom))
+        halves, expected = _intensity_halves(state, o, where, group, len(freedom))
         spots = fitted_positions(o, expected, state.error)
         seen, rms = _position_halves(state, spots, freedom)
         both = (halves[0].plus(seen[0]), halves[1].plus(seen[1]))
@@ -209,17 +212,17 @@ def refine_bundle(
         state, largest = _moved(state, x, own, freedom, rotations)
         if cycle > SHAPES_JUDGED and largest < STEADY_DEG:
             break
+    where = passage(o, state.geometry, sweep)
+    state = _settled(state, o, where, group, groups, parameters, ())
     return BundleFit(
         geometry=state.geometry,
         scale=np.exp(state.log_scale),
         rocking=state.rocking,
         looseness=state.looseness,
         error=state.error,
-        misfit=misfit,
-        expected=expected,
+        expected=_model(state, o, where, group)[0],
         rms_px=rms,
         turn_sd_deg=np.degrees(deviations[1][:, 2:5]),
-        cycles=cycle,
     )
 
 

@@ -7,16 +7,17 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.reduction.again import look_again
 from pipeline.reduction.axis import AxisSearch, find_tilt_axis, sense_of_rotation
 from pipeline.reduction.cell import find_cell, reduce_basis
 from pipeline.reduction.errors import ReductionError
+from pipeline.reduction.geometry import Geometry, turned
 from pipeline.reduction.indexing import index_in_space, points_at_zero_tilt
 from pipeline.reduction.lattice import Indexed, choose_symmetry, refine_indexed, refine_primitive
 from pipeline.reduction.predict import excitation
-from pipeline.reduction.refine_geometry import Geometry
 from pipeline.reduction.series import px_per_inverse_angstrom, sweep_of
 from pipeline.reduction.spots import Survey
-from pipeline.reduction.superlattice import find_superlattice
+from pipeline.reduction.superlattice.search import find_superlattice
 from pipeline.types import Peaks
 from twin.model.dataset import Dataset
 from twin.physics.projection import g_from_pixels, on_ewald_sphere
@@ -85,7 +86,7 @@ def decide_sense(dataset: Dataset, peaks: Peaks, geometry: Geometry) -> tuple[Ge
     points = points_at_zero_tilt(peaks=peaks, geometry=geometry)
     hkl, good = index_in_space(points=points, ub=geometry.ub)
     sweep = sweep_of(dataset, geometry.microscope.projection.tilt_axis_deg)
-    g = np.einsum("nij,nj->ni", geometry.rotation[peaks.frame], hkl @ geometry.ub.T)
+    g: Floats = turned(geometry.rotation, peaks.frame, hkl @ geometry.ub.T)
     good &= np.linalg.norm(g, axis=1) > 0.25
     if np.count_nonzero(good) < 20:
         return geometry, "sense of rotation: too few spots beyond 0.25 Å⁻¹ to decide, the nominal sense is kept"
@@ -103,9 +104,9 @@ def decide_sense(dataset: Dataset, peaks: Peaks, geometry: Geometry) -> tuple[Ge
 
 def index_series(
     dataset: Dataset, peaks: Peaks, start: Geometry, g_peaks: float, seen: Survey | None = None
-) -> tuple[Indexed, Geometry, list[str]]:
-    """Indexed spots, the primitive geometry and sentences. With ``seen`` the frames themselves are asked for intensity
-    between the points of the lattice."""
+) -> tuple[Indexed, Floats, list[str]]:
+    """Indexed spots, how far the pattern of each frame has jumped (frames, 2) in px, and sentences. With ``seen`` the
+    frames themselves are asked for intensity between the points of the lattice."""
     px = px_per_inverse_angstrom(dataset)
     log = []
     geometry = start
@@ -154,4 +155,7 @@ def index_series(
     found = refine_indexed(
         peaks=peaks, found=found, sweep=sweep, px_per_angstrom=px, g_max_per_angstrom=g_peaks, width_per_angstrom=WIDTH
     )
-    return found, geometry, log
+    found, jumped, more = look_again(
+        peaks=peaks, found=found, sweep=sweep, px_per_angstrom=px, g_max_per_angstrom=g_peaks, width_per_angstrom=WIDTH
+    )
+    return found, jumped, log + more

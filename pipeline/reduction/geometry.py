@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
@@ -15,6 +16,18 @@ from twin.physics.projection import g_from_pixels, on_ewald_sphere, pixels_from_
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+
+
+@njit(cache=True)
+def turned(rotation, frame, vectors):  # type: ignore[no-untyped-def]
+    """Each of ``vectors`` (n, 3) turned by the rotation (frames, 3, 3) of its frame (n,)."""
+    out = np.empty(vectors.shape)
+    for n in range(vectors.shape[0]):
+        r = rotation[frame[n]]
+        x, y, z = vectors[n, 0], vectors[n, 1], vectors[n, 2]
+        for i in range(3):
+            out[n, i] = r[i, 0] * x + r[i, 1] * y + r[i, 2] * z
+    return out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -64,7 +77,7 @@ def with_plain_optics(geometry: Geometry) -> Geometry:
 
 def predicted_px(*, geometry: Geometry, hkl: Ints, frame: Ints) -> tuple[Floats, Floats]:
     """Positions (n, 2) in px and g in the laboratory (n, 3)."""
-    g = np.einsum("nij,nj->ni", geometry.rotation[frame], hkl @ geometry.ub.T)
+    g: Floats = turned(geometry.rotation, frame, hkl @ geometry.ub.T)
     return to_pixels(geometry, g[:, :2], frame), g
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from pipeline.reduction.geometry import Geometry, from_pixels, to_pixels
-from pipeline.reduction.predict import Sweep, near_sphere
+from pipeline.reduction.predict import Sweep, near_spheres
 from pipeline.types import Peaks
 from twin.physics.lattice import miller_indices
 
@@ -65,29 +65,50 @@ def index_on_frames(
     """Nearest predicted reflection of each spot, where one lies within ``tolerance_px``.
 
     Reflections up to ``width_per_angstrom`` outside the sweep are candidates; of two that land on one spot the one
-    nearer to the middle of
-    the sweep wins.
+    nearer to the middle of the sweep wins.
     """
     hkl_all = lattice_points(ub=geometry.ub, centring=centring, g_max_per_angstrom=g_max_per_angstrom)
-    g_zero = hkl_all @ geometry.ub.T
+    row, frame, g, s, half = near_spheres(
+        g_zero=hkl_all @ geometry.ub.T,
+        rotation=geometry.rotation,
+        sweep=sweep,
+        margin_per_angstrom=width_per_angstrom,
+    )
+    order = np.argsort(peaks.frame, kind="stable")
+    frames = np.arange(len(geometry.alpha_deg) + 1)
+    nearest = _nearest_predicted(
+        np.column_stack([peaks.fast_px, peaks.slow_px])[order],
+        np.searchsorted(peaks.frame[order], frames),
+        to_pixels(geometry, g[:, :2], frame),
+        np.abs(s) / (half + width_per_angstrom),
+        np.searchsorted(frame, frames),
+        tolerance_px,
+    )
+    best = np.empty_like(nearest)
+    best[order] = nearest
+    good = best >= 0
     hkl = np.zeros((len(peaks.frame), 3), dtype=np.int64)
-    good = np.zeros(len(peaks.frame), dtype=bool)
-    rotation = geometry.rotation
-    for f in np.unique(peaks.frame):
-        own = np.flatnonzero(peaks.frame == f)
-        near, g, s, half = near_sphere(
-            g_zero=g_zero, rotation=rotation[f], sweep=sweep, margin_per_angstrom=width_per_angstrom
-        )
-        if len(near) == 0:
-            continue
-        xy = to_pixels(geometry, g[:, :2], int(f))
-        spots = np.stack([peaks.fast_px[own], peaks.slow_px[own]], axis=1)
-        found = cKDTree(xy).query(spots, k=min(3, len(near)))
-        distance, which = (np.asarray(column).reshape(len(spots), -1) for column in found)
-        off = np.abs(s)[which] / (half[which] + width_per_angstrom)
-        cost = np.where(distance < tolerance_px, (distance / tolerance_px) ** 2 + off**2, np.inf)
-        best = np.argmin(cost, axis=1)
-        rows = np.arange(len(own))
-        good[own] = np.isfinite(cost[rows, best])
-        hkl[own] = hkl_all[near[which[rows, best]]]
+    hkl[good] = hkl_all[row[best[good]]]
     return hkl, good
+
+
+@njit(cache=True)
+def _nearest_predicted(spots, first_spot, predicted, off, first_predicted, tolerance):  # type: ignore[no-untyped-def]
+    """For each spot the prediction of its frame of least (distance / tolerance)² + off² within the tolerance, or −1.
+
+    spots, predicted: (n, 2) px in the order of their frames, which begin at ``first_...``.
+    """
+    best = np.full(spots.shape[0], -1, dtype=np.int64)
+    reach2 = tolerance * tolerance
+    for f in range(first_spot.shape[0] - 1):
+        for n in range(first_spot[f], first_spot[f + 1]):
+            lowest = np.inf
+            for m in range(first_predicted[f], first_predicted[f + 1]):
+                dx = spots[n, 0] - predicted[m, 0]
+                dy = spots[n, 1] - predicted[m, 1]
+                d2 = dx * dx + dy * dy
+                if d2 < reach2:
+                    cost = d2 / reach2 + off[m] * off[m]
+                    if cost < lowest:
+                        lowest, best[n] = cost, m
+    return best

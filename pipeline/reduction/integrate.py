@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pipeline.reduction.integrate_kernels import integrate_spots, learn_spots, moments
 from pipeline.reduction.observations import RELATIVE_ERROR
 from pipeline.reduction.spot_profile import SpotProfile
+from pipeline.reduction.workspace import Workspace
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -41,17 +42,20 @@ class FrameIntensities:
 
 def integrate_frame(
     *,
-    net: NDArray[np.float32],
-    background: NDArray[np.float32],
+    work: Workspace,
     bad: Bools,
     fast_px: Floats,
     slow_px: Floats,
     profile: SpotProfile,
     gain: float,
 ) -> FrameIntensities:
-    """Profile-fitted intensities, replaced by sums where the signal exceeds ``SUM_ABOVE`` sigma."""
+    """Profile-fitted intensities, replaced by sums where the signal exceeds ``SUM_ABOVE`` sigma.
+
+    ``work`` holds the background and the counts above it; models of the spots are drawn into its ``first``.
+    """
     grid, reach = profile.grid, profile.reach_px
-    fitted, v_fit, b_fit, summed, v_sum, b_sum, status, shift, model, drawn = integrate_spots(
+    net, background, model = work.net, work.background, work.first
+    fitted, v_fit, b_fit, summed, v_sum, b_sum, status, shift, drawn = integrate_spots(
         net,
         background,
         bad,
@@ -64,6 +68,8 @@ def integrate_frame(
         profile.inside,
         gain,
         4,
+        work.marks,
+        model,
     )
     strong = summed > SUM_ABOVE * np.sqrt(v_sum)
     intensity = np.where(strong, summed, fitted)
@@ -88,7 +94,7 @@ def integrate_frame(
         np.sqrt(v_fit),
     )
     chosen = np.flatnonzero((status == 0) & (summed > LEARN_ABOVE * np.sqrt(v_sum)))
-    learned = learn_spots(net, model, grid, fast_px, slow_px, summed, drawn, shift, chosen, reach, len(grid))
+    learned = learn_spots(net, model, bad, grid, fast_px, slow_px, summed, drawn, shift, chosen, reach, len(grid))
     return FrameIntensities(
         intensity=intensity,
         sigma=sigma,

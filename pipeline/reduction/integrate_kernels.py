@@ -7,6 +7,8 @@ from numba import njit
 
 from pipeline.reduction.spot_profile import OVERSAMPLING, lookup, spread
 
+RING_PX = 4.5  # width of the ring in which the background of a spot is looked up
+
 
 @njit(cache=True)
 def _mark(owner, bad, xs, ys, radius, edge):  # type: ignore[no-untyped-def]
@@ -45,22 +47,30 @@ def _stamps(grid, xs, ys, reach):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _ring(net, model, background, bad, owner, x, y, inner, gain):  # type: ignore[no-untyped-def]
-    """Clipped mean of what models and smooth background leave in a ring, and its variance."""
-    rows, columns = net.shape
-    outer = inner + 4.5
+def _ring_pixels(bad, owner, x, y, inner, pixels):  # type: ignore[no-untyped-def]
+    """Numbers of the pixels of a ring that belong to no spot, written to ``pixels``; how many they are."""
+    rows, columns = bad.shape
+    outer = inner + RING_PX
     reach = int(np.ceil(outer))
-    values = np.empty((2 * reach + 2) ** 2)
-    levels = np.empty(values.shape[0])
     count = 0
     for p in range(max(int(y) - reach, 0), min(int(y) + reach + 2, rows)):
         for q in range(max(int(x) - reach, 0), min(int(x) + reach + 2, columns)):
             d2 = (p - y) ** 2 + (q - x) ** 2
             if d2 < inner * inner or d2 > outer * outer or owner[p, q] or bad[p, q]:
                 continue
-            values[count] = net[p, q] - model[p, q]
-            levels[count] = background[p, q] + max(model[p, q], 0.0)
+            pixels[count] = p * columns + q
             count += 1
+    return count
+
+
+@njit(cache=True)
+def _ring(net, model, background, pixels, values, levels, gain):  # type: ignore[no-untyped-def]
+    """Clipped mean of what models and smooth background leave in ``pixels`` of the flattened frame, its variance, and
+    whether enough of them are left; values, levels: work space."""
+    for k in range(pixels.shape[0]):
+        at = np.uint32(pixels[k])
+        values[k] = net[at] - model[at]
+        levels[k] = background[at] + max(model[at], np.float32(0.0))
     mean = 0.0
     variance = 0.0
     low = -np.inf
@@ -68,21 +78,20 @@ def _ring(net, model, background, bad, owner, x, y, inner, gain):  # type: ignor
     for _ in range(3):
         total = 0.0
         level = 0.0
-        number = 0
-        for k in range(count):
-            if values[k] > high or values[k] < low:
-                continue
-            total += values[k]
-            level += levels[k]
-            number += 1
-        if number < 10:
-            return mean, variance + gain * background[int(y), int(x)] * 0.2
+        number = 0.0
+        for k in range(pixels.shape[0]):
+            use = 1.0 if low <= values[k] <= high else 0.0
+            total += use * values[k]
+            level += use * levels[k]
+            number += use
+        if number < 10.0:
+            return mean, variance, False
         mean = total / number
         variance = gain * level / number / number
         spread = 5.0 * np.sqrt(gain * level / number + 0.5)
         high = mean + spread
         low = mean - spread
-    return mean, variance
+    return mean, variance, True
 
 
 @njit(cache=True)
@@ -104,14 +113,17 @@ def _unevenness(level, variance, status):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def integrate_spots(net, background, bad, xs, ys, grid, reach, fit_radius, sum_radius, inside, gain, passes):  # type: ignore[no-untyped-def]  # noqa: C901
+def integrate_spots(  # type: ignore[no-untyped-def]  # noqa: C901
+    net, background, bad, xs, ys, grid, reach, fit_radius, sum_radius, inside, gain, passes, owner, model
+):
+    """``owner`` and ``model``: arrays of the size of the frame; the latter holds the models of the spots afterwards."""
     rows, columns = net.shape
     n_spots = xs.shape[0]
     core = int(np.ceil(max(fit_radius, sum_radius))) + 1
-    owner = np.zeros((rows, columns), dtype=np.uint8)
+    owner[:] = 0
+    model[:] = 0.0
     status = _mark(owner, bad, xs, ys, max(fit_radius, sum_radius), core + 2)
     stamps = _stamps(grid, xs, ys, reach)
-    model = np.zeros((rows, columns), dtype=np.float32)
     drawn = np.zeros(n_spots)
     fitted = np.zeros(n_spots)
     summed = np.zeros(n_spots)
@@ -119,6 +131,13 @@ def integrate_spots(net, background, bad, xs, ys, grid, reach, fit_radius, sum_r
     ring_level = np.zeros(n_spots)
     ring_variance = np.zeros(n_spots)
     common, uneven = 0.0, np.inf
+    flat = (net.reshape(-1), model.reshape(-1), background.reshape(-1))
+    most = (2 * int(np.ceil(fit_radius + 0.5 + RING_PX)) + 2) ** 2
+    in_ring, ring_size = np.empty((n_spots, most), dtype=np.int32), np.zeros(n_spots, dtype=np.int64)
+    values, levels = np.empty(most), np.empty(most)
+    for n in range(n_spots):
+        if status[n] != 1:
+            ring_size[n] = _ring_pixels(bad, owner, xs[n], ys[n], fit_radius + 0.5, in_ring[n])
     variance_fit = np.ones(n_spots)
     variance_sum = np.ones(n_spots)
     base_fit = np.ones(n_spots)  # variances that the spot itself adds nothing to
@@ -131,7 +150,10 @@ def integrate_spots(net, background, bad, xs, ys, grid, reach, fit_radius, sum_r
             if status[n] == 1:
                 continue
             x, y = int(np.rint(xs[n])), int(np.rint(ys[n]))
-            level, level_variance = _ring(net, model, background, bad, owner, xs[n], ys[n], fit_radius + 0.5, gain)
+            own_ring = in_ring[n, : ring_size[n]]
+            level, level_variance, enough = _ring(flat[0], flat[1], flat[2], own_ring, values, levels, gain)
+            if not enough:
+                level_variance += gain * background[int(ys[n]), int(xs[n])] * 0.2
             ring_level[n] = level
             ring_variance[n] = level_variance
             if uneven < np.inf:
@@ -183,7 +205,7 @@ def integrate_spots(net, background, bad, xs, ys, grid, reach, fit_radius, sum_r
                 drawn[n] = now
         if steady and turn > 0:
             break
-    return fitted, variance_fit, base_fit, summed, variance_sum, base_sum, status, shift, model, drawn
+    return fitted, variance_fit, base_fit, summed, variance_sum, base_sum, status, shift, drawn
 
 
 @njit(cache=True)
@@ -235,8 +257,9 @@ def moments(net, background, bad, xs, ys, grid, radius, gain, model, shift, stat
 
 
 @njit(cache=True)
-def learn_spots(net, model, grid, xs, ys, totals, drawn, shift, which, reach, size):  # type: ignore[no-untyped-def]
-    """Numerator and weight (size, size) of the mean profile of chosen spots, freed of neighbours and background."""
+def learn_spots(net, model, bad, grid, xs, ys, totals, drawn, shift, which, reach, size):  # type: ignore[no-untyped-def]
+    """Numerator and weight (size, size) of the mean profile of chosen spots, freed of neighbours and background; from
+    pixels that are to be believed."""
     middle = (size - 1) // 2
     value = np.zeros((size, size))
     weight = np.zeros((size, size))
@@ -245,6 +268,8 @@ def learn_spots(net, model, grid, xs, ys, totals, drawn, shift, which, reach, si
         n = which[m]
         for p in range(max(int(ys[n]) - reach - 1, 0), min(int(ys[n]) + reach + 3, rows)):
             for q in range(max(int(xs[n]) - reach - 1, 0), min(int(xs[n]) + reach + 3, columns)):
+                if bad[p, q]:
+                    continue
                 own = drawn[n] * lookup(grid, q - xs[n], p - ys[n])
                 counts = net[p, q] - shift[n] - model[p, q] + own
                 y = (p - ys[n]) * OVERSAMPLING + middle

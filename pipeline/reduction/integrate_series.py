@@ -6,15 +6,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.reduction.background import Background, bad_on_frame, fit_background, spread_background
+from pipeline.reduction.background_kernels import subtract
 from pipeline.reduction.geometry import Geometry, to_pixels
 from pipeline.reduction.indexing import lattice_points
 from pipeline.reduction.integrate import integrate_frame
 from pipeline.reduction.observations import Observations
-from pipeline.reduction.predict import near_sphere
+from pipeline.reduction.predict import near_spheres
 from pipeline.reduction.rocking import Rocking
 from pipeline.reduction.series import sweep_of
 from pipeline.reduction.spot_profile import OVERSAMPLING, SpotProfile, make_profile, profile_sums
 from pipeline.reduction.spots import Survey
+from pipeline.reduction.workspace import Workspace, workspace
 from twin.model.dataset import Dataset
 
 Backgrounds = dict[int, Background]  # by frame, filled as frames are met
@@ -36,11 +38,12 @@ def learn_profile(
     weight = np.zeros_like(value)
     peaks = seen.peaks
     frames = np.unique(peaks.frame[strong])
+    work = workspace(dataset.bad_pixels.shape)
     for f in frames[:: max(len(frames) // FRAMES_TO_LEARN_FROM, 1)]:
-        net, _, bad = net_frame(dataset, seen, geometry, int(f), backgrounds)
+        bad = net_frame(dataset, seen, geometry, int(f), backgrounds, work)
         own = strong & (peaks.frame == f)
         v, w = profile_sums(
-            net=net,
+            net=work.net,
             bad=bad,
             fast_px=peaks.fast_px[own],
             slow_px=peaks.slow_px[own],
@@ -53,17 +56,18 @@ def learn_profile(
 
 
 def net_frame(
-    dataset: Dataset, seen: Survey, geometry: Geometry, f: int, backgrounds: Backgrounds
-) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
-    """Counts above background, background, and pixels not to be believed; each (slow, fast)."""
+    dataset: Dataset, seen: Survey, geometry: Geometry, f: int, backgrounds: Backgrounds, work: Workspace
+) -> NDArray[np.bool_]:
+    """Puts the background and the counts above it into ``work``; pixels not to be believed, (slow, fast)."""
     centre = geometry.centre_px[f]
     image = dataset.counts[f]
     bad = bad_on_frame(dataset=dataset, frame=f, centre_px=centre, beam_radius_px=seen.beam_radius_px)
     if f not in backgrounds:
         centre_px = (float(centre[0]), float(centre[1]))
         backgrounds[f] = fit_background(image=image, bad_pixels=bad, centre_px=centre_px)
-    model = spread_background(backgrounds[f], (image.shape[0], image.shape[1]))
-    return np.subtract(image, model, dtype=np.float32, casting="unsafe"), model, bad
+    model = spread_background(backgrounds[f], (image.shape[0], image.shape[1]), work.background)
+    subtract(image, model, work.net)
+    return bad
 
 
 def integrate_series(
@@ -81,18 +85,23 @@ def integrate_series(
     way."""
     hkl = lattice_points(ub=geometry.ub, centring=centring, g_max_per_angstrom=g_max_per_angstrom)
     g_zero = hkl @ geometry.ub.T
-    margin = rocking.reach(np.linalg.norm(g_zero, axis=1))
-    sweep = sweep_of(dataset, geometry.microscope.projection.tilt_axis_deg)
-    rotation = geometry.rotation
+    near, on_frame, g, _, _ = near_spheres(
+        g_zero=g_zero,
+        rotation=geometry.rotation,
+        sweep=sweep_of(dataset, geometry.microscope.projection.tilt_axis_deg),
+        margin_per_angstrom=rocking.reach(np.linalg.norm(g_zero, axis=1)),
+    )
+    pixels = to_pixels(geometry, g[:, :2], on_frame)
+    edges = np.searchsorted(on_frame, np.arange(len(dataset.counts) + 1))
     parts: list[tuple[NDArray[np.generic], ...]] = []
     value, weight = np.zeros_like(profile.grid), np.zeros_like(profile.grid)
+    work = workspace(dataset.bad_pixels.shape)
     for f in range(len(dataset.counts)):
-        near, g, _, _ = near_sphere(g_zero=g_zero, rotation=rotation[f], sweep=sweep, margin_per_angstrom=margin)
-        xy = to_pixels(geometry, g[:, :2], f)
-        net, model, bad = net_frame(dataset, seen, geometry, f, backgrounds)
+        own = slice(int(edges[f]), int(edges[f + 1]))
+        xy = pixels[own]
+        bad = net_frame(dataset, seen, geometry, f, backgrounds, work)
         got = integrate_frame(
-            net=net,
-            background=model,
+            work=work,
             bad=bad,
             fast_px=xy[:, 0].copy(),
             slow_px=xy[:, 1].copy(),
@@ -104,7 +113,7 @@ def integrate_series(
         u = got.usable
         frame = np.full(np.count_nonzero(u), f)
         columns = (got.intensity, got.sigma, xy, got.moment_px, got.moment_sigma_px, got.base_variance)
-        parts.append((hkl[near[u]], frame, *(c[u] for c in columns), got.variance_per_count[u]))
+        parts.append((hkl[near[own][u]], frame, *(c[u] for c in columns), got.variance_per_count[u]))
     table = [np.concatenate(c) for c in zip(*parts, strict=True)]
     o = Observations(
         hkl=table[0],

@@ -8,8 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
+from pipeline.reduction.observations import unique_hkl
 from pipeline.reduction.statistics import r_int
 from twin.physics.symmetry import asymmetric_hkl
 
@@ -125,8 +127,7 @@ class _Grouped:
 
 def _grouped(hkl: Ints, intensity: Floats, sigma: Floats, hall: str) -> _Grouped:
     """Only reflections that have an equivalent."""
-    _, group = np.unique(asymmetric_hkl(hkl, hall, friedel=True), axis=0, return_inverse=True)
-    group = np.asarray(group).reshape(-1)
+    _, group = unique_hkl(asymmetric_hkl(hkl, hall, friedel=True))
     several = np.bincount(group)[group] > 1
     _, group = np.unique(group[several], return_inverse=True)
     i, s = intensity[several], sigma[several]
@@ -140,16 +141,31 @@ def _group_mean(group: Ints, intensity: Floats, sigma: Floats) -> Floats:
     return np.asarray((np.bincount(group, weights=weight * intensity) / below)[group])
 
 
+@njit(cache=True)
+def _r_of_draws(group, members, noise, intensity, cut):  # type: ignore[no-untyped-def]
+    """R_int of each row of ``intensity`` (draws, n): members and noise of the mean of each group (groups,)."""
+    values = np.empty(intensity.shape[0])
+    mean = np.empty(members.shape[0])
+    for d in range(intensity.shape[0]):
+        mean[:] = 0.0
+        for n in range(group.shape[0]):
+            mean[group[n]] += intensity[d, n]
+        mean /= members
+        top, below = 0.0, 0.0
+        for n in range(group.shape[0]):
+            m = mean[group[n]]
+            if m > cut * noise[group[n]]:
+                top += abs(intensity[d, n] - m)
+                below += intensity[d, n]
+        values[d] = 100.0 * top / max(below, 1e-12)
+    return values
+
+
 def _r_of(group: Ints, intensity: Floats, sigma: Floats, cut: float) -> Floats:
     """R_int of each row of ``intensity`` (draws, n), as statistics.r_int has it."""
-    number = np.bincount(group)
-    noise = (np.sqrt(np.bincount(group, weights=sigma**2)) / number)[group]
-    values = []
-    for row in intensity:
-        mean = (np.bincount(group, weights=row) / number)[group]
-        use = mean > cut * noise
-        values.append(float(np.abs(row - mean)[use].sum()) / max(float(row[use].sum()), 1e-12))
-    return np.asarray(100.0 * np.array(values))
+    number = np.bincount(group).astype(np.float64)
+    noise = np.sqrt(np.bincount(group, weights=sigma**2)) / number
+    return _r_of_draws(group, number, noise, intensity, cut)  # type: ignore[no-any-return]
 
 
 def _expected(g: _Grouped, error: float, normal: Floats, cut: float) -> tuple[float, float]:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from pipeline.reduction.frame_average import FrameMerged, merge_frames
 from pipeline.reduction.indexing import lattice_points
-from pipeline.reduction.observations import Observations
+from pipeline.reduction.observations import Observations, unique_hkl
 from pipeline.reduction.statistics import r_int, unique_count
 from pipeline.types import MergedReflections, Reflections
 from twin.physics.symmetry import asymmetric_hkl
@@ -15,16 +15,13 @@ from twin.physics.symmetry import asymmetric_hkl
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-FINE_SLICE_DEG = 0.3  # half of the rotation of a frame below which a rocking curve is spread over several
-
 
 def merge_equivalents(
     *, frames: FrameMerged, hall: str, centring: str, ub: Floats, g_max_per_angstrom: float, reject: float = 4.0
 ) -> MergedReflections:
     """Average over the Laue class ``hall``; sigma is the larger of the propagated and the observed one."""
     representative = asymmetric_hkl(frames.hkl, hall, friedel=True)
-    unique, group = np.unique(representative, axis=0, return_inverse=True)
-    group = np.asarray(group).reshape(-1)
+    unique, group = unique_hkl(representative)
     n = len(unique)
     keep = np.ones(len(group), dtype=bool)
     variance = frames.sigma**2
@@ -71,7 +68,7 @@ def unmerged(
         observations=as_observations(reflections),
         share=reflections.partiality * reflections.frame_scale[reflections.frame],
         swept=reflections.swept_fraction,
-        additive=0.0 < reflections.precession_deg < FINE_SLICE_DEG,
+        additive=reflections.additive,
     )
     value, _ = r_int(hkl=frames.hkl, intensity=frames.intensity, sigma=frames.sigma, hall="-P 1")
     n, limit, completeness = len(frames.hkl), float("nan"), float("nan")

@@ -14,34 +14,48 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from pipeline.reduction.workspace import Workspace, workspace
 from pipeline.types import Peaks
 
 Floats = NDArray[np.float64]
 
 
 @njit(cache=True)
-def _smooth(image, kernel):  # type: ignore[no-untyped-def]
-    """Separable filter; inner loops run along rows of their own, so that the compiler can make vectors of them."""
+def _smooth(image, kernel, temporary, out):  # type: ignore[no-untyped-def]
+    """Separable filter of ``image``, written to ``out``; rows and columns nearer than half the kernel to an edge are 0.
+
+    Inner loops run along rows of their own, so that the compiler can make vectors of them.
+    """
     rows, columns = image.shape
     half = kernel.shape[0] // 2
     inside = columns - 2 * half
-    temporary = np.zeros_like(image)
-    out = np.zeros_like(image)
     for i in range(rows):
+        temporary[i] = 0.0
         target = temporary[i, half : columns - half]
         for k in range(kernel.shape[0]):
             weight = kernel[k]
             source = image[i, k : k + inside]
             for j in range(inside):
                 target[j] += weight * source[j]
-    for i in range(half, rows - half):
+    for i in range(rows):
         target = out[i]
+        target[:] = 0.0
+        if i < half or i >= rows - half:
+            continue
         for k in range(kernel.shape[0]):
             weight = kernel[k]
             source = temporary[i + k - half]
             for j in range(columns):
                 target[j] += weight * source[j]
-    return out
+
+
+@njit(cache=True)
+def _above(image, background, bad, net):  # type: ignore[no-untyped-def]
+    """Counts above the background, 0 where they are not to be believed, written to ``net`` (slow, fast)."""
+    for i in range(image.shape[0]):
+        values, level, mask, row = image[i], background[i], bad[i], net[i]
+        for j in range(image.shape[1]):
+            row[j] = np.float32(0.0) if mask[j] else np.float32(values[j]) - level[j]
 
 
 @njit(cache=True)
@@ -75,81 +89,96 @@ def deviance_z(x, m):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _search(image, background, bad, kernel, gain, threshold, radius, minimum_counts):  # type: ignore[no-untyped-def]  # noqa: C901
+def _may_be_spots(score, background, bad, least, out):  # type: ignore[no-untyped-def]
+    """Mark the pixels of a row where the square of the score is ``least`` times the background; how many there are."""
+    number = 0
+    for j in range(score.shape[0]):
+        v = score[j]
+        high = v * v >= least * max(background[j], np.float32(1e-3))
+        out[j] = high and v > np.float32(0.0) and not bad[j]
+        number += out[j]
+    return number
+
+
+@njit(cache=True)
+def _is_top(score, i, j):  # type: ignore[no-untyped-def]
+    """Whether (i, j) is the highest of the 25 pixels around it; of equal ones the first."""
+    v = score[i, j]
+    for u in range(-2, 3):
+        for w in range(-2, 3):
+            if score[i + u, j + w] > v or (score[i + u, j + w] == v and (u < 0 or (u == 0 and w < 0))):
+                return False
+    return True
+
+
+@njit(cache=True)
+def _centroid(net, background, bad, i, j, radius, level):  # type: ignore[no-untyped-def]
+    """Position (x, y), counts above ``level`` and counts below them of the spot at pixel (i, j); 0 counts where the
+    centroid wanders off."""
+    rows, columns = net.shape
+    x, y = float(j), float(i)
+    total = 0.0
+    below = 0.0
+    for _ in range(3):
+        total = 0.0
+        below = 0.0
+        sx = 0.0
+        sy = 0.0
+        for p in range(max(int(y) - radius - 1, 0), min(int(y) + radius + 3, rows)):
+            for q in range(max(int(x) - radius - 1, 0), min(int(x) + radius + 3, columns)):
+                d2 = (p - y) ** 2 + (q - x) ** 2
+                if d2 > radius * radius or bad[p, q]:
+                    continue
+                value = net[p, q] - level
+                total += value
+                below += background[p, q] + level
+                sx += value * (q - x)
+                sy += value * (p - y)
+        if total <= 0.0:
+            return x, y, 0.0, below
+        x += min(max(sx / total, -1.0), 1.0)
+        y += min(max(sy / total, -1.0), 1.0)
+        if abs(x - j) > 2.5 or abs(y - i) > 2.5:
+            return x, y, 0.0, below
+    return x, y, total, below
+
+
+@njit(cache=True)
+def _search(image, background, bad, kernel, gain, threshold, radius, minimum_counts, net, temporary, score):  # type: ignore[no-untyped-def]
     rows, columns = image.shape
-    net = np.zeros((rows, columns), dtype=np.float32)
-    for i in range(rows):
-        for j in range(columns):
-            if not bad[i, j]:
-                net[i, j] = image[i, j] - background[i, j]
-    score = _smooth(net, kernel)
+    _above(image, background, bad, net)
+    _smooth(net, kernel, temporary, score)
     squares = np.sum(kernel**2) ** 2
     cubes = np.sum(kernel**3) ** 2
-    electrons = 1.0 / (gain * squares)
     like_mean = squares**3 / cubes**2 / gain  # the Poisson count of the same variance and skewness as the filtered one
     like_rise = squares / cubes / gain
+    least = np.float32(threshold * threshold * gain * squares)  # the deviance is smaller than the square
     border = radius + 2
     found = np.empty((8000, 5))
+    marked = np.empty(columns, dtype=np.uint8)
     n = 0
     for i in range(border, rows - border):
+        if _may_be_spots(score[i], background[i], bad[i], least, marked) == 0:
+            continue
         for j in range(border, columns - border):
-            v = score[i, j]
-            if bad[i, j] or v <= 0.0:
+            if marked[j] == 0 or n >= found.shape[0]:
                 continue
-            below = max(background[i, j], 1e-3)
-            if v * v * electrons < threshold * threshold * below:
-                continue  # the deviance is smaller still
-            z = deviance_z(below * like_mean + v * like_rise, below * like_mean)
+            v = score[i, j]
+            mean = max(background[i, j], 1e-3) * like_mean
+            if deviance_z(mean + v * like_rise, mean) < threshold or not _is_top(score, i, j):
+                continue
+            level = max(_local_level(net, bad, float(j), float(i), radius), 0.0)
+            mean += level * like_mean
+            z = deviance_z(mean + (v - level) * like_rise, mean)
             if z < threshold:
                 continue
-            top = True
-            for u in range(-2, 3):
-                for w in range(-2, 3):
-                    if score[i + u, j + w] > v or (score[i + u, j + w] == v and (u < 0 or (u == 0 and w < 0))):
-                        top = False
-            if not top or n >= found.shape[0]:
+            x, y, total, below = _centroid(net, background, bad, i, j, radius, level)
+            if total < minimum_counts:
                 continue
-            x, y = float(j), float(i)
-            total = 0.0
-            level = max(_local_level(net, bad, x, y, radius), 0.0)
-            if level > 0.0:
-                mean = (below + level) * like_mean
-                z = deviance_z(mean + (v - level) * like_rise, mean)
-                if z < threshold:
-                    continue
-            for _ in range(3):
-                total = 0.0
-                below = 0.0
-                sx = 0.0
-                sy = 0.0
-                for p in range(int(y) - radius - 1, int(y) + radius + 3):
-                    for q in range(int(x) - radius - 1, int(x) + radius + 3):
-                        if p < 0 or q < 0 or p >= rows or q >= columns:
-                            continue
-                        d2 = (p - y) ** 2 + (q - x) ** 2
-                        if d2 > radius * radius or bad[p, q]:
-                            continue
-                        value = net[p, q] - level
-                        total += value
-                        below += background[p, q] + level
-                        sx += value * (q - x)
-                        sy += value * (p - y)
-                if total <= 0.0:
-                    break
-                x += min(max(sx / total, -1.0), 1.0)
-                y += min(max(sy / total, -1.0), 1.0)
-                if abs(x - j) > 2.5 or abs(y - i) > 2.5:
-                    break
-            if total < minimum_counts or abs(x - j) > 2.5 or abs(y - i) > 2.5:
-                continue
-            sigma = np.sqrt(gain * (max(total, 0.0) + below))
+            sigma = np.sqrt(gain * (total + below))
             if total < threshold * 0.3 * sigma:
                 continue
-            found[n, 0] = x
-            found[n, 1] = y
-            found[n, 2] = total
-            found[n, 3] = sigma
-            found[n, 4] = z
+            found[n] = (x, y, total, sigma, z)
             n += 1
     return found[:n]
 
@@ -179,10 +208,12 @@ def find_peaks(
     threshold: float = 5.0,
     spot_sigma_px: float = 1.0,
     radius_px: int = 3,
+    work: Workspace | None = None,
 ) -> Found:
     """Spots of one frame above ``threshold`` standard deviations of the matched filter."""
+    space = work or workspace(image.shape)
     found = _search(
-        np.ascontiguousarray(image, dtype=np.float32),
+        image,
         background,
         bad_pixels,
         gaussian_kernel(spot_sigma_px),
@@ -190,6 +221,9 @@ def find_peaks(
         threshold,
         radius_px,
         3.0 * gain,
+        space.net,
+        space.first,
+        space.second,
     )
     peaks = Peaks(
         frame=np.full(len(found), frame, dtype=np.int64),

@@ -3,13 +3,14 @@ F² from all frames and equivalents, the width and shape of the curve by likelih
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from pipeline.reduction.geometry import Geometry
+from pipeline.reduction.geometry import Geometry, turned
 from pipeline.reduction.observations import RELATIVE_ERROR, Observations, take, unique_hkl
 from pipeline.reduction.predict import Sweep, excitation
 from pipeline.reduction.rocking import SHAPES, Rocking, Shape, exposure_average, same_fwhm, swept_fraction
@@ -20,6 +21,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 JUDGES = 8000  # observations that judge the rocking curve
+HOPELESS = 200.0  # of the logarithm of the likelihood behind the best shape: finer steps win a few
 FREEDOM = 9.0  # of Student's t, which stands for normal errors with outliers
 
 
@@ -50,7 +52,7 @@ class Passage:
 
 def passage(o: Observations, geometry: Geometry, sweep: Sweep) -> Passage:
     """Of every observation; the azimuth is that of the geometry."""
-    g = np.einsum("nij,nj->ni", geometry.rotation[o.frame], o.hkl @ geometry.ub.T)
+    g: Floats = turned(geometry.rotation, o.frame, o.hkl @ geometry.ub.T)
     now = replace(sweep, tilt_axis_deg=geometry.microscope.projection.tilt_axis_deg)
     s, half = excitation(g_lab=g, sweep=now)
     return Passage(s=s, half=half, g_length=np.linalg.norm(g, axis=1), mode=sweep.mode)
@@ -178,20 +180,18 @@ def fit_rocking(
         f2 = _robust_f2(*columns, share, own, np.zeros(number), False, error, 3)
         return float(_student_misfit(*columns, share, own, f2, error))
 
-    best, lowest = start, np.inf
-    for shape in shapes:
-        tried = same_fwhm(start, shape)
-        value = misfit(tried)
-        for step in (0.25, 0.08, 0.03):
-            tried, value = _narrow(misfit, tried, value, step)
-        if value < lowest:
-            best, lowest = tried, value
-    return best
+    tried = [same_fwhm(start, shape) for shape in shapes]
+    fitted = [(misfit(t), t) for t in tried]
+    for step in (0.25, 0.08, 0.03):
+        fitted = [_narrow(misfit, t, value, step) for value, t in fitted]
+        lowest = min(value for value, _ in fitted)
+        fitted = [(value, t) for value, t in fitted if value < lowest + HOPELESS]
+    return min(fitted, key=lambda pair: pair[0])[1]
 
 
-def _narrow(misfit: object, start: Rocking, value: float, step: float) -> tuple[Rocking, float]:
-    """Steps of the log of the width and of the mosaicity as long as they help, and a parabola through the last."""
-    assert callable(misfit)
+def _narrow(misfit: Callable[[Rocking], float], start: Rocking, value: float, step: float) -> tuple[float, Rocking]:
+    """Steps of the log of the width and of the mosaicity as long as they help, and a parabola through the last; the
+    misfit and the curve."""
     now = start
     for _ in range(8):
         trials = [replace(now, width_per_angstrom=now.width_per_angstrom * float(np.exp(s * step))) for s in (-1, 1)]
@@ -204,6 +204,6 @@ def _narrow(misfit: object, start: Rocking, value: float, step: float) -> tuple[
             move = 0.5 * (values[0] - values[1]) / bend if bend > 0 else 0.0
             refined = replace(now, width_per_angstrom=now.width_per_angstrom * float(np.exp(step * move)))
             low = misfit(refined)
-            return (refined, low) if low < value else (now, value)
+            return (low, refined) if low < value else (value, now)
         now, value = trials[least], values[least]
-    return now, value
+    return value, now

@@ -21,6 +21,7 @@ from pipeline.reduction.errors import ReductionError
 from pipeline.reduction.noise import NoiseModel, estimate_noise
 from pipeline.reduction.peaks import Found, find_peaks, join_found, purest_threshold, select_peaks
 from pipeline.reduction.virtual_spots import WIDTHS, join_windows, virtual_spots
+from pipeline.reduction.workspace import workspace
 from pipeline.types import Peaks
 from twin.model.dataset import Dataset
 
@@ -70,14 +71,23 @@ def _spots(
 ) -> Found:
     """Spots of the given frames; their backgrounds are left in ``backgrounds``."""
     lists = []
+    work = workspace(dataset.bad_pixels.shape)
     for f in frames:
         c = (float(centre_px[f, 0]), float(centre_px[f, 1]))
         bad = bad_on_frame(dataset=dataset, frame=int(f), centre_px=centre_px[f], beam_radius_px=radius)
         image = dataset.counts[f]
         backgrounds[int(f)] = fit_background(image=image, bad_pixels=bad, centre_px=c)
-        model = spread_background(backgrounds[int(f)], (image.shape[0], image.shape[1]))
+        model = spread_background(backgrounds[int(f)], (image.shape[0], image.shape[1]), work.background)
         lists.append(
-            find_peaks(image=image, background=model, bad_pixels=bad, frame=int(f), gain=gain, threshold=threshold)
+            find_peaks(
+                image=image,
+                background=model,
+                bad_pixels=bad,
+                frame=int(f),
+                gain=gain,
+                threshold=threshold,
+                work=work,
+            )
         )
     return join_found(lists)
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline.reduction.frame_average import FrameMerged
 from pipeline.reduction.indexing import lattice_points
+from pipeline.reduction.observations import unique_hkl
 from twin.physics.symmetry import asymmetric_hkl
 
 Floats = NDArray[np.float64]
@@ -21,8 +22,7 @@ Ints = NDArray[np.int64]
 
 def r_int(*, hkl: Ints, intensity: Floats, sigma: Floats, hall: str, cut: float = 0.0) -> tuple[float, int]:
     """R_int in percent over groups with two or more members and mean I > cut·σ, and how many reflections went in."""
-    _, group = np.unique(asymmetric_hkl(hkl, hall, friedel=True), axis=0, return_inverse=True)
-    group = np.asarray(group).reshape(-1)
+    _, group = unique_hkl(asymmetric_hkl(hkl, hall, friedel=True))
     number = np.bincount(group)
     mean = np.bincount(group, weights=intensity) / number
     noise = np.sqrt(np.bincount(group, weights=sigma**2)) / number
@@ -40,8 +40,7 @@ def cc_half(*, hkl: Ints, intensity: Floats, hall: str) -> float:
     From variances (Assmann, Brehm & Diederichs, J. Appl. Cryst. 49 (2016) 1021): with σ_y² that of the averages and
     σ_e² / 2 the mean variance of an average, CC½ = (σ_y² − σ_e²/2) / (σ_y² + σ_e²/2). Groups of two or more.
     """
-    _, group = np.unique(asymmetric_hkl(hkl, hall, friedel=True), axis=0, return_inverse=True)
-    group = np.asarray(group).reshape(-1)
+    _, group = unique_hkl(asymmetric_hkl(hkl, hall, friedel=True))
     number = np.bincount(group)
     mean = np.bincount(group, weights=intensity) / number
     scatter = np.bincount(group, weights=(intensity - mean[group]) ** 2)
@@ -56,7 +55,7 @@ def cc_half(*, hkl: Ints, intensity: Floats, hall: str) -> float:
 def unique_count(*, hall: str, centring: str, ub: Floats, g_max_per_angstrom: float) -> int:
     """Unique reflections of the Laue class and centring up to g_max (Friedel mates are one)."""
     hkl = lattice_points(ub=ub, centring=centring, g_max_per_angstrom=g_max_per_angstrom)
-    return len(np.unique(asymmetric_hkl(hkl, hall, friedel=True), axis=0))
+    return len(unique_hkl(asymmetric_hkl(hkl, hall, friedel=True))[0])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

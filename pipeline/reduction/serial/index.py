@@ -127,7 +127,7 @@ def _orientation(
     if len(spots.pixels) < FEWEST_SPOTS:
         return "with too few spots"
     none = np.full(len(spots.pixels), -1, dtype=np.int64)
-    starts = [Still(rotation=r, centre_px=centre_px, row=none, evidence=0.0, chance=1.0) for r in turns]
+    starts = [Still(rotation=r, centre_px=centre_px, row=none, evidence=0.0) for r in turns]
     looked = [first_look(spots, still, lattice) for still in starts]
     looked.sort(key=lambda still: -still.evidence)
     final = [second_look(spots, still, lattice) for still in distinct(looked, symmetry)[:LOOKS]]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.reduction.geometry import Geometry, predicted_px, stepped
+from pipeline.reduction.geometry import Geometry, ellipse_vector, predicted_px, stepped
 from pipeline.reduction.normal import Normal, Prior, normal_equations, solve, uncertainties
 from pipeline.reduction.observations import Observations
 from pipeline.reduction.position_rows import excitation_rows
@@ -41,7 +41,7 @@ LARGEST_TURN_DEG = 0.15
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class StillsFit:
     """Geometry; scale of each frame (frames,); rocking curve; relative error of the kinematical model; rms of the
-    positions in px; cycles; counts that the model expects of each observation (n,); standard uncertainties of each
+    positions in px; counts that the model expects of each observation (n,); standard uncertainties of each
     still's turns about x, y, z (frames, 3) in degrees."""
 
     geometry: Geometry
@@ -49,7 +49,6 @@ class StillsFit:
     rocking: Rocking
     error: float
     rms_px: float
-    cycles: int
     expected: Floats
     turn_su_deg: Floats
 
@@ -69,7 +68,7 @@ def refine_stills(
     groups, group = group_numbers(o.hkl, hall)
     now, log_scale = geometry, _first_scale(o, frames)
     f2: Floats | None = None
-    error, rms, cycle = 0.2, float("nan"), 0
+    error, rms = 0.2, float("nan")
     for cycle in range(1, cycles + 1):
         where = passage(o, now, sweep)
         scale = np.exp(log_scale)
@@ -99,7 +98,6 @@ def refine_stills(
         rocking=rocking,
         error=error,
         rms_px=rms,
-        cycles=cycle,
         expected=expected,
         turn_su_deg=np.degrees(uncertainties(normal, prior)[1][:, 2:5]),
     )
@@ -149,6 +147,7 @@ def _prior(now: Geometry, start: Geometry, log_scale: Floats) -> Prior:
     shared[:3] = shared[4] = FROZEN
     shared[5:7] = ELLIPSE_PRIOR**-2
     shared[7:] = HARMONICS_PRIOR**-2
+    offset[5:7] = ellipse_vector(now.microscope)
     offset[7:] = now.distortion.amplitudes
     turn = np.radians(TURN_PRIOR_DEG)
     own = np.array([CENTRE_PRIOR_PX, CENTRE_PRIOR_PX, turn, turn, turn, LOG_SCALE_PRIOR]) ** -2.0

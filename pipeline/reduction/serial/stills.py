@@ -54,13 +54,12 @@ class Lattice:
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Still:
     """rotation (3, 3): crystal's Cartesian frame to the laboratory. centre_px (2,). row (n,): the reflection of each
-    spot, −1 for none. evidence: G. chance: p."""
+    spot, −1 for none. evidence: G."""
 
     rotation: Floats
     centre_px: Floats
     row: Ints
     evidence: float
-    chance: float
 
     @property
     def matched(self) -> int:
@@ -89,14 +88,14 @@ def judged(
     own = np.flatnonzero(spots.length < limit_per_angstrom)
     row = np.full(len(spots.pixels), -1, dtype=np.int64)
     if len(own) == 0 or len(rows) == 0:
-        return replace(still, row=row, evidence=0.0, chance=1.0)
+        return replace(still, row=row, evidence=0.0)
     distance, which = (np.asarray(column) for column in cKDTree(xy).query(spots.pixels[own]))
     near = np.asarray(distance < tolerance_px)
     row[own[near]] = rows[which[near]]
     reach = float(np.max(np.linalg.norm(spots.pixels[own] - still.centre_px, axis=1)))
     inside = np.linalg.norm(xy - still.centre_px, axis=1) < reach
     chance = min(float(np.count_nonzero(inside)) * (tolerance_px / reach) ** 2, 0.9)
-    return replace(still, row=row, evidence=evidence(int(near.sum()), len(own), chance), chance=chance)
+    return replace(still, row=row, evidence=evidence(int(near.sum()), len(own), chance))
 
 
 def evidence(matched: int, spots: int, chance: float) -> float:

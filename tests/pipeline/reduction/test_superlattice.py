@@ -10,7 +10,8 @@ import pytest
 from pipeline.reduction.cell import reduce_basis
 from pipeline.reduction.geometry import Geometry
 from pipeline.reduction.series import sweep_of
-from pipeline.reduction.superlattice import classes, find_superlattice, generated, rational_positions
+from pipeline.reduction.superlattice.positions import classes, generated, rational_positions
+from pipeline.reduction.superlattice.search import find_superlattice
 from pipeline.types import Peaks
 
 FLUORITE = np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0]]) / 4.0  # of In2O3's cubic axes: the strong reflections' lattice
