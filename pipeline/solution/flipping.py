@@ -7,6 +7,7 @@ Shiono & Woolfson, Acta Cryst. A48 (1992) 451.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy.fft
@@ -17,8 +18,10 @@ from twin.physics.lattice import Floats, Ints
 Complexes = NDArray[np.complex128]
 DELTA = 1.15  # flipping threshold in standard deviations of the density
 FLIP_CYCLES = 135
-MOST_FLOATING = 2.0  # |E| that an unmeasured reflection may take; 98 % of acentric, 95 % of centric ones are weaker
+MOST_FLOATING = 0.8  # |E| that an unmeasured reflection may take: √(2/π), the mean of centric ones (Wilson 1949)
+WEAK_SHARE = 0.3  # of the measured reflections whose phase is turned (Oszlányi & Sütő, Acta Cryst. A61 (2005) 147)
 ELIMINATION_CYCLES = 8
+_TINY = np.float32(1e-20)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -83,49 +86,77 @@ def eliminate(rho: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(np.where(rho > 0, rho * -np.expm1(-0.5 * ratio**2), 0.0), dtype=np.float32)
 
 
+def _spread(grid: Grid, of_entry: NDArray[Any], of_twin: NDArray[Any]) -> NDArray[Any]:
+    """Values of the reflections (n,) in the array of a real FFT; ``of_twin`` (n,) for the entries of their mates."""
+    array = np.zeros(int(np.prod(grid.half)), dtype=of_entry.dtype)
+    array[grid.index] = of_entry
+    array[grid.twin] = of_twin[grid.twin_of]
+    return array
+
+
+class _Constraints:
+    """What the data say of the transform of a density: measured amplitudes, unmeasured ones bounded, F(000) free.
+
+    weak (n,): reflections whose amplitude is left as the density has it and whose phase is turned by π/2.
+    """
+
+    def __init__(
+        self, grid: Grid, *, e: Floats, measured: NDArray[np.bool_], weak: NDArray[np.bool_], floating: float
+    ) -> None:
+        def real(values: NDArray[Any]) -> NDArray[np.float32]:
+            single = values.astype(np.float32)
+            return _spread(grid, single, single).reshape(grid.half)
+
+        self._free, self._most = real(~measured), np.float32(floating) * real(~measured)
+        self._free[0, 0, 0], self._most[0, 0, 0] = 1.0, np.float32(1e30)
+        self._all = real(np.where(measured, e, 0.0))
+        self._strong = real(np.where(measured & ~weak, e, 0.0))
+        quarter = np.where(weak, 1j, 0.0).astype(np.complex64)
+        mates = np.ones(len(e), dtype=np.complex64)
+        mates[grid.twin_of] = np.where(grid.twin_conjugate, -1.0, 1.0)
+        self._turn = _spread(grid, np.where(grid.conjugate, -quarter, quarter), quarter * mates).reshape(grid.half)
+
+    def impose(self, g: NDArray[np.complex64], *, turn: bool) -> NDArray[np.complex64]:
+        """g with the amplitudes of the data; ``turn``: but for the weak reflections, which are turned."""
+        size = np.maximum(np.abs(g), _TINY)
+        loose = np.minimum(self._free, self._most / size)
+        return np.asarray(g * (self._strong / size + loose + self._turn if turn else self._all / size + loose))
+
+
 def flip_charges(
     *, hkl: Ints, e: Floats, measured: NDArray[np.bool_], starts: int, generator: np.random.Generator,
     cycles: int = FLIP_CYCLES, delta: float = DELTA,
 ) -> tuple[Complexes, Floats]:  # fmt: skip
     """Phased normalised structure factors of every start and the residual of each.
 
-    Unmeasured reflections and F(000) float, the former up to |E| = 2: left alone, a few missing orders of an axis grow
-    into a density of layers that nothing opposes.
+    Unmeasured reflections and F(000) float, the former up to a bound: left alone, a few missing orders of an axis grow
+    into a density of layers that nothing opposes. The weak reflections keep the amplitude that the density gives them
+    and have their phase turned by π/2: it disturbs more, and starts no longer end in one huge peak.
 
     hkl (n, 3): half-sphere in the indices of the (primitive) lattice; e (n,), measured (n,). Returns F (starts, n) and
     the residual Σ||G| − E| / Σ E over measured reflections after low-density elimination (starts,), lower is better.
     """
     grid = make_grid(hkl)
-    half = grid.half
-    amplitude = np.zeros(int(np.prod(half)), dtype=np.float32)
-    floating = np.zeros(int(np.prod(half)), dtype=np.float32)
-    for target, values in ((amplitude, np.where(measured, e, 0.0)), (floating, ~measured)):
-        target[grid.index] = values
-        target[grid.twin] = values[grid.twin_of]
-    bound = MOST_FLOATING * floating
-    floating[0], bound[0] = 1.0, np.float32(1e30)
-    target_size, free, most = amplitude.reshape(half), floating.reshape(half), bound.reshape(half)
-    rho = generator.standard_normal((starts, *grid.shape), dtype=np.float32)
-    tiny = np.float32(1e-20)
+    weak = measured & (e < np.quantile(e[measured], WEAK_SHARE))
+    data = _Constraints(grid, e=e, measured=measured, weak=weak, floating=MOST_FLOATING)
     axes = (1, 2, 3)
 
-    def impose(g: NDArray[np.complex64]) -> NDArray[np.float32]:
-        size = np.maximum(np.abs(g), tiny)
-        g *= target_size / size + np.minimum(free, most / size)
+    def density_of(g: NDArray[np.complex64]) -> NDArray[np.float32]:
         return np.asarray(scipy.fft.irfftn(g, s=grid.shape, axes=axes, workers=1))
 
     def transform(density_: NDArray[np.float32]) -> NDArray[np.complex64]:
         # irfftn divides by the number of voxels: multiply the amplitudes' scale back
         return np.asarray(scipy.fft.rfftn(density_, axes=axes, workers=1))
 
-    rho = impose(transform(rho))
+    rho = generator.standard_normal((starts, *grid.shape), dtype=np.float32)
+    rho = density_of(data.impose(transform(rho), turn=True))
     for _ in range(cycles):
         threshold = np.float32(delta) * rho.std(axis=axes, keepdims=True)
         np.copysign(rho, np.where(rho < threshold, -rho, rho), out=rho)
-        rho = impose(transform(rho))
+        rho = density_of(data.impose(transform(rho), turn=True))
     for _ in range(ELIMINATION_CYCLES):
         g = transform(eliminate(rho))
-        rho = impose(g.copy())
+        rho = density_of(data.impose(g, turn=False))
     found = g.reshape(starts, -1)[:, grid.index]
     phased = np.where(grid.conjugate, found, np.conj(found)).astype(np.complex128)
     size = np.abs(phased[:, measured])

@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline.solution.attempt import Attempt, modelled, promising, settled
 from pipeline.solution.elements import is_mixed
-from pipeline.solution.flipping import Complexes, flip_charges
+from pipeline.solution.flipping import FLIP_CYCLES, Complexes, flip_charges
 from pipeline.solution.groups import Candidate
 from pipeline.solution.output import model_phased_density
 from pipeline.solution.problem import Problem, pose
@@ -20,6 +20,8 @@ from pipeline.types import MergedReflections, Solution
 from twin.model.crystal import Cell
 
 BATCH = 4
+LONGER = 4  # times the cycles of the first batch: incomplete data converge slowly
+LENIENT = 0.6  # of the agreement asked of a group: incomplete data leave the phases vague, the tests of models stay
 TESTED = 3  # models tested by omission after each batch of starts
 
 Progress = Callable[[int, int], None]
@@ -58,14 +60,17 @@ def _after_batch(
 ) -> tuple[list[Attempt], list[float]]:
     """The attempts with those of some more starts, tested, and the residuals of these starts.
 
-    It ends early when a model has passed its test.
+    It ends early when a model has passed its test. Batches after the first try harder: longer, and with groups
+    that the phases support less.
     """
+    harder = numbers.start > 0
     phased, residual = flip_charges(hkl=problem.primitive_hkl, e=problem.spots.e, measured=problem.spots.measured,
-                             starts=len(numbers), generator=generator)  # fmt: skip
+                             starts=len(numbers), generator=generator,
+                             cycles=FLIP_CYCLES * (LONGER if harder else 1))  # fmt: skip
     untried: Untried = {}
     residuals = [float(r) for r in residual]
     for number, f in zip(numbers, phased, strict=True):
-        found, rest = try_phases(problem, f, start=number)
+        found, rest = try_phases(problem, f, start=number, lenience=LENIENT if harder else 1.0)
         untried[number] = (f, rest)
         attempts = attempts + found
         if promising(attempts):

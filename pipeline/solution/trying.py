@@ -24,10 +24,16 @@ PLAUSIBLE_R = 0.25  # no other number of formula units is tried below this
 MODELS_PER_START = 5
 
 
-def try_phases(problem: Problem, f: Complexes, *, start: int) -> tuple[list[Attempt], tuple[Candidate, ...]]:
-    """Groups that one phase set supports, highest order first, until one convinces; and those not tried then."""
-    candidates = _ranked(problem, f, AGREEMENT_LIMIT)
-    return try_groups(problem, f, candidates, start=start, cycles=CYCLES)
+def try_phases(
+    problem: Problem, f: Complexes, *, start: int, lenience: float = 1.0
+) -> tuple[list[Attempt], tuple[Candidate, ...]]:
+    """Groups that one phase set supports, highest order first, until one convinces; and those not tried then.
+
+    lenience: factor on the agreement that is asked for.
+    """
+    limit = lenience * AGREEMENT_LIMIT
+    known = np.where(problem.spots.measured, f, 0.0)
+    return try_groups(problem, f, _ranked(problem, known, limit), start=start, cycles=CYCLES, agreement_limit=limit)
 
 
 def try_groups(
