@@ -11,9 +11,10 @@ from scipy.spatial.transform import Rotation
 
 from twin.files.json import write_json
 from validation.mountings.record import code_digest
+from validation.serial.limit import information_limit
 from validation.serial.loosened import turned_text
 from validation.serial.page import write_page
-from validation.serial.run import exposure_rows, on_frames_rows, precession_rows, study_rows
+from validation.serial.run import exposure_rows, limit_rows, on_frames_rows, precession_rows, study_rows
 from validation.serial.runs import Finished, kept
 
 AVERAGED = {"r_obs_percent": 5.0, "r_all_percent": 6.0, "max_distance_angstrom": 0.006, "mean_distance_angstrom": 0.004}
@@ -82,3 +83,14 @@ def test_a_record_of_other_code_is_not_used(tmp_path: Path) -> None:
     assert kept(path) is None
     write_json(path, Finished(summary=GOOD.summary, code=code_digest()))
     assert kept(path) == Finished(summary=GOOD.summary, code=code_digest())
+
+
+def test_the_limit_is_the_last_shell_in_which_intensities_stand_out() -> None:
+    g = np.linspace(0.4, 2.0, 1601)
+    assert information_limit(g, np.where(g < 1.45, 10.0, 1.0)) == pytest.approx(1.5)  # half of that shell is strong
+    assert information_limit(g, np.where(g < 1.41, 10.0, 1.0)) == pytest.approx(1.4)
+    assert information_limit(g, np.full(1601, 3.0)) == pytest.approx(2.0)
+    gap = (g > 0.9) & (g <= 1.0)
+    assert information_limit(g, np.where(gap, 0.0, 10.0)) == pytest.approx(0.9)  # what is beyond a dark shell is chance
+    assert information_limit(g, np.zeros(1601)) is None
+    assert limit_rows(Finished(summary={}), "study", "stills", peer=2.25)[0].met is False

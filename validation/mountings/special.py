@@ -72,8 +72,8 @@ def random_rows(lost: NDArray[np.float64]) -> list[Row]:
             note=f"standard error {error[k]:.3f}" if n > 1 else "one mounting")
         for k in range(2)
     ]  # fmt: skip
-    there = bool(mean[0] > BEYOND * error[0])
-    upper = max(float(mean[0]) + BEYOND * float(error[0]), 0.0) if n > 1 else max(float(mean[0]), 0.0)
+    there = bool(mean[0] > (BEYOND * error[0] if n > 1 else 0.0))
+    upper = max(float(mean[0]) + (BEYOND * float(error[0]) if n > 1 else 0.0), 0.0)
     rows.append(
         Row(
             id="mount-random", quantity="MgTi2O5: loss dynamical over kinematical", unit="",

@@ -27,9 +27,10 @@ def run_serial(*, out: Path, quick: bool, page: Path | None = None) -> list[Row]
     folder.mkdir(parents=True, exist_ok=True)
     rows: list[Row] = []
     if not quick:
-        full = kept_run("full", scenario="ito-03", sets=KINEMATICAL_ONLY, folder=folder)
-        other = kept_run("precession", scenario="ito-01", sets=KINEMATICAL_ONLY, folder=folder)
+        full = kept_run("full", scenario="ito-03", sets=KINEMATICAL_ONLY, folder=folder, limit=True)
+        other = kept_run("precession", scenario="ito-01", sets=KINEMATICAL_ONLY, folder=folder, limit=True)
         rows += study_rows(full) + precession_rows(full, other)
+        rows += limit_rows(full, "study", "812 stills", peer=2.25) + limit_rows(other, "precession", "ito-01", peer=2.0)
     step = 2 if quick else 1
     for exposure_s in EXPOSURES_S[::step]:
         weak = (f"acquisition.frames={EXPOSURE_FRAMES}", f"acquisition.exposure_s={exposure_s}", *REDUCED_ONLY)
@@ -120,6 +121,14 @@ def precession_rows(full: Finished, other: Finished) -> list[Row]:
     return [
         Row(id="precession-ratio", quantity="mean deviation, serial over precession, kinematical", value=ratio, unit="",
             goal="0.5 to 2", met=met, note=note)
+    ]  # fmt: skip
+
+
+def limit_rows(found: Finished, name: str, what: str, *, peer: float) -> list[Row]:
+    """C31: the study saw reflections to 2.25 (serial) and beyond 2 Å⁻¹; the twin's detector ends at 2."""
+    return [
+        _row(found, ("information_limit_per_angstrom",), id=f"{name}-limit", unit="Å⁻¹", peer=peer, least=1.8,
+             quantity=f"{what}: edge of the last shell with mean I/σ > 2", note="the frames end at 2.0")
     ]  # fmt: skip
 
 

@@ -6,13 +6,14 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from twin.files.errors import InputError
 from twin.files.json import parse_json, read_json, write_json
 from validation.mountings.record import code_digest
+from validation.serial.limit import EDGE_PER_ANGSTROM, information_limit, shells_of
 
 GAVE_UP = 3
 
@@ -62,8 +63,11 @@ def kept(record: Path) -> Finished | None:
     return found if found is not None and found.code == code_digest() else None
 
 
-def kept_run(name: str, *, scenario: str, sets: Sequence[str], folder: Path) -> Finished:
-    """The run ``name``, from ``folder`` when the same code made it before; the run folder is removed afterwards."""
+def kept_run(name: str, *, scenario: str, sets: Sequence[str], folder: Path, limit: bool = False) -> Finished:
+    """The run ``name``, from ``folder`` when the same code made it before; the run folder is removed afterwards.
+
+    ``limit``: reduced once more to the edge of the detector; the summary gets ``information_limit_per_angstrom``.
+    """
     record = folder / f"{name}.json"
     before = kept(record)
     if before is not None:
@@ -71,6 +75,10 @@ def kept_run(name: str, *, scenario: str, sets: Sequence[str], folder: Path) -> 
     run = folder / f"{name}-run"
     complaint = edtwin("run", scenario, "-o", str(run), "--resume", "--workers", "2", *overrides(sets))
     made = finished(run, complaint)
+    if limit and not complaint:
+        edtwin("reduce", str(run), *overrides([f"reduction.g_max_per_angstrom={EDGE_PER_ANGSTROM}"]))
+        reached = information_limit(*shells_of(run))
+        made = replace(made, summary={**made.summary, "information_limit_per_angstrom": reached})
     write_json(record, made)
     shutil.rmtree(run)
     return made

@@ -18,7 +18,7 @@ _SOURCES = (
     "validation/solution/materials.py", "validation/solution/trial.py", "twin/physics/structure_factors.py",
     "twin/physics/symmetry.py", "twin/physics/two_beam.py",
 )  # fmt: skip
-_APART = ("laue.py", "output.py")  # what happens before and after: trials have their data, and judge the model alone
+_APART = ("laue.py", "lists.py", "output.py")  # before and after: trials have their data, and judge the model alone
 
 
 @cache

@@ -101,7 +101,7 @@ def _right(name: str, path: Path) -> bool:
 def _row(name: str, solved: Sequence[bool], seconds: Sequence[float], trials: Sequence[Trial]) -> Row:
     own = [t for t in trials if t.material == name and t.condition in PEER_CONDITIONS]
     value = 100.0 * float(np.mean([t.right and t.claimed for t in own])) if own else None
-    ours = f"ours {np.median([t.cpu_s for t in own]):.2f} s without the group, " if own else ""
+    ours = f"ours {np.median([t.cpu_s for t in own]):.2f} s without the group (n {len(own)}), " if own else ""
     theirs = f"cctbx {np.median(seconds):.2f} s with it (phases alone)" if seconds else "cctbx gave no times"
     return Row(id=f"cctbx-{name}", quantity=f"{name}: solved over the eleven conditions", value=value, unit="%",
                peer="cctbx", peer_value=100.0 * float(np.mean(solved)), n=len(solved), note=ours + theirs)  # fmt: skip
