@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -60,7 +61,8 @@ def reduce_series(
     log.append(sentence)
     points = points_at_zero_tilt(peaks=seen.peaks, geometry=start)
     g_peaks = float(np.quantile(np.linalg.norm(points, axis=1), 0.995))
-    found, _, more = index_series(dataset, seen.peaks, start, g_peaks, seen)
+    found, jumped, more = index_series(dataset, seen.peaks, start, g_peaks, seen)
+    seen = replace(seen, centre_px=seen.centre_px + jumped)
     log.extend(more)
     rest = unexplained_spots(peaks=seen.peaks, good=found.good, geometry=found.geometry, g_max_per_angstrom=g_peaks)
     log.extend([rest] if rest else [])
