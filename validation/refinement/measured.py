@@ -3,92 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from time import process_time
-from typing import Any
 
 import numpy as np
 
 from pipeline.refinement.dynamical import refine_dynamical
 from pipeline.refinement.hand import hand_z, inverted
 from pipeline.refinement.measured import MeasuredSeries, cell_of_group, default_settings, read_series
+from pipeline.refinement.parameters import parametrise
+from pipeline.refinement.riding import hydrogen_bonds
 from pipeline.types import Refinement
 from twin.files.cif import read_crystal
 from twin.model.crystal import Crystal
-from twin.physics.lattice import direct_matrix
+from twin.physics.lattice import Floats, direct_matrix
+from validation.refinement.cases import CASES, Case
 from validation.refinement.kept import kept_rows
+from validation.refinement.published import JanaList, read_coordinate_su, read_jana_list
 from validation.rows import Row, at_least, at_most
 
-QUARTZ_CIF, ALBITE_CIF = "quartz_pets/quartz_P3221_reference.cif", "albite/jana2006_albite.cif"
-QUARTZ_PETS, QUARTZ_DIALS = "quartz_pets/quartz_exp_data.cif_pets", "quartz_dials/dials_dyn.cif_pets"
-AS_DIFFBLOCH = {"g_max_per_angstrom": 2.0, "r_s_g_max": 0.9, "steps": 42, "max_cycles": 12}
 DISPLACED_ANGSTROM = 0.05
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
-    """A measured series with its published refinement. goal, peer values: R(obs) in percent.
-
-    settings: changes of those that `edtwin refine --data` takes. every: only every n-th frame of the series is used.
-    mean_goal_angstrom: of the mean distance of the atoms from the published structure.
-    """
-
-    id: str
-    title: str
-    data: str
-    model: str
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    every: int = 1
-    peer: str = ""
-    peer_value: float | None = None
-    goal: float | None = None
-    mean_goal_angstrom: float | None = None
-
-
-CASES = (
-    Case(
-        id="quartz-pets-kinematical",
-        title="quartz (PETS2), kinematical on the same frames",
-        data=QUARTZ_PETS,
-        model=QUARTZ_CIF,
-        settings={**AS_DIFFBLOCH, "kinematical": True},
-    ),
-    Case(
-        id="quartz-pets",
-        title="quartz (PETS2), dynamical",
-        data=QUARTZ_PETS,
-        model=QUARTZ_CIF,
-        settings=AS_DIFFBLOCH,
-        peer="diffBloch 0.2.0",
-        peer_value=5.06,
-        goal=4.5,
-    ),
-    Case(id="quartz-dials", title="quartz (DIALS), dynamical", data=QUARTZ_DIALS, model=QUARTZ_CIF,
-         settings=AS_DIFFBLOCH),
-    Case(
-        id="albite-kinematical",
-        title="albite, kinematical on the same frames",
-        data="albite/pets2_albite.cif_pets",
-        model=ALBITE_CIF,
-        settings={"kinematical": True},
-        peer="Jana2020, averaged kinematical data",
-        peer_value=14.82,
-        goal=14.8,
-    ),
-    Case(
-        id="albite",
-        title="albite, dynamical",
-        data="albite/pets2_albite.cif_pets",
-        model=ALBITE_CIF,
-        peer="Jana2020",
-        peer_value=9.31,
-        goal=9.3,
-        mean_goal_angstrom=0.01,
-    ),
-)  # fmt: skip
-HAND = Case(id="quartz-hand", title="quartz (PETS2)", data=QUARTZ_PETS, model=QUARTZ_CIF, every=3,
-            settings={**AS_DIFFBLOCH, "max_cycles": 6})  # fmt: skip
+PUBLISHED_WITHIN_SU = 3.0
 
 
 def thinned(series: MeasuredSeries, *, every: int) -> MeasuredSeries:
@@ -98,6 +34,17 @@ def thinned(series: MeasuredSeries, *, every: int) -> MeasuredSeries:
     return replace(series, orientation=replace(series.orientation, indexed=series.orientation.indexed & keep))
 
 
+def as_published(series: MeasuredSeries, kept: JanaList) -> MeasuredSeries:
+    """Only the reflections of the published list: Jana leaves out those that differ by more than 15 σ."""
+    r = series.reflections
+    chosen = {(*h, z) for h, z in zip(kept.hkl.tolist(), kept.zone.tolist(), strict=True)}
+    zone = np.array(series.zone_id)[r.frame]
+    use = np.array([(*h, z) in chosen for h, z in zip(r.hkl.tolist(), zone.tolist(), strict=True)], dtype=bool)
+    parts = ("hkl", "frame", "intensity", "sigma", "fast_px", "slow_px", "excitation_error_per_angstrom",
+             "swept_fraction")  # fmt: skip
+    return replace(series, reflections=replace(r, **{name: getattr(r, name)[use] for name in parts}))
+
+
 def published_model(case: Case, folder: Path) -> Crystal:
     """The published structure in the cell of its group."""
     crystal = read_crystal(folder / case.model, cell_tolerance=0.03)
@@ -105,19 +52,50 @@ def published_model(case: Case, folder: Path) -> Crystal:
 
 
 def displaced(crystal: Crystal, *, generator: np.random.Generator) -> Crystal:
-    """Every site moved by up to ``DISPLACED_ANGSTROM`` along each axis; symmetry takes back what it forbids."""
+    """Every site moved by up to ``DISPLACED_ANGSTROM`` along each axis; symmetry takes back what it forbids.
+
+    Hydrogens go with the atoms to which they are bonded.
+    """
     lengths = np.array(crystal.cell.parameters[:3])
     moved = generator.uniform(-DISPLACED_ANGSTROM, DISPLACED_ANGSTROM, (len(crystal.sites), 3)) / lengths
+    allowed = parametrise(_shifted(crystal, moved)).crystal
+    moved = np.array([np.subtract(a.fract, b.fract) for a, b in zip(allowed.sites, crystal.sites, strict=True)])
+    for bond in hydrogen_bonds(crystal):
+        moved[bond.site] = bond.rotation @ moved[bond.parent]
+    return _shifted(crystal, moved)
+
+
+def _shifted(crystal: Crystal, by: Floats) -> Crystal:
     sites = []
-    for site, shift in zip(crystal.sites, moved.tolist(), strict=True):
+    for site, shift in zip(crystal.sites, by.tolist(), strict=True):
         x, y, z = (float(a + b) for a, b in zip(site.fract, shift, strict=True))
         sites.append(replace(site, fract=(x, y, z)))
     return replace(crystal, sites=tuple(sites))
 
 
+def data_rows(folder: Path) -> list[Row]:
+    """What reading put right in each series, and how many frames and reflections it has."""
+    rows = []
+    for data in dict.fromkeys(case.data for case in CASES):
+        case = next(c for c in CASES if c.data == data)
+        series = read_series(folder / data, hall=published_model(case, folder).hall)
+        rows.append(
+            Row(id=f"data-{case.id}", quantity=f"{case.title.split(',')[0]}: reflections read", unit="",
+                value=float(len(series.reflections.hkl)), n=len(series.zone_id),
+                note="; ".join(series.notes) or "nothing to put right"),
+        )  # fmt: skip
+    return rows
+
+
+def case_series(case: Case, folder: Path, *, every: int, hall: str) -> MeasuredSeries:
+    """The frames and reflections of a case."""
+    series = thinned(read_series(folder / case.data, hall=hall), every=every)
+    return as_published(series, read_jana_list(folder / case.model)) if case.published_list else series
+
+
 def refine_case(case: Case, folder: Path, *, every: int, model: Crystal) -> Refinement:
     """One refinement of a case, of every ``every``-th frame."""
-    series = thinned(read_series(folder / case.data, hall=model.hall), every=every)
+    series = case_series(case, folder, every=every, hall=model.hall)
     return refine_dynamical(
         model=model,
         orientation=series.orientation,
@@ -126,16 +104,32 @@ def refine_case(case: Case, folder: Path, *, every: int, model: Crystal) -> Refi
     )
 
 
-def distances_angstrom(refined: Crystal, reference: Crystal) -> tuple[float, float]:
-    """(mean, largest) distance between the sites of two models of the same setting and origin, in their order."""
+def shifts(refined: Crystal, reference: Crystal) -> Floats:
+    """(sites, 3) differences of the fractional coordinates of two models of the same setting and origin."""
     difference = np.array([np.subtract(a.fract, b.fract) for a, b in zip(refined.sites, reference.sites, strict=True)])
-    difference -= np.round(difference)
-    distance = np.linalg.norm(difference @ direct_matrix(refined.cell).T, axis=1)
+    return np.asarray(difference - np.round(difference))
+
+
+def distances_angstrom(refined: Crystal, reference: Crystal) -> tuple[float, float]:
+    """(mean, largest) distance between the sites of two models, in their order."""
+    distance = np.linalg.norm(shifts(refined, reference) @ direct_matrix(refined.cell).T, axis=1)
     return float(distance.mean()), float(distance.max())
 
 
+def pulls(refinement: Refinement, reference: Crystal, *, published: Mapping[str, float]) -> dict[str, float]:
+    """|difference| over its s.u. of every free coordinate, by name ('O1.x'); s.u.s of both where both have one."""
+    found = {}
+    for site, by in zip(reference.sites, shifts(refinement.crystal, reference).tolist(), strict=True):
+        for axis, shift in zip("xyz", by, strict=True):
+            name = f"{site.label}.{axis}"
+            su = refinement.standard_uncertainties.get(name, 0.0)
+            if su > 0:
+                found[name] = abs(shift) / float(np.hypot(su, published.get(name, 0.0)))
+    return found
+
+
 def case_rows(case: Case, folder: Path, *, quick: bool, kept: Path) -> list[Row]:
-    """R(obs), R(obs) of the frames held out, and how far the atoms are from the published ones; kept in ``kept``."""
+    """R(obs), R(obs) of the frames held out, how far the atoms are from the published ones, and the hand."""
     every = 6 if quick else case.every
     return kept_rows(kept, case.id, recipe=f"{case!r} every {every}", make=lambda: _rows(case, folder, every))
 
@@ -146,16 +140,22 @@ def _rows(case: Case, folder: Path, every: int) -> list[Row]:
     start = displaced(reference, generator=np.random.Generator(np.random.Philox(20)))
     found = refine_case(case, folder, every=every, model=start)
     cpu_s = process_time() - started
-    goal, met = ("", None) if case.goal is None or every > 1 else at_most(found.r_obs_percent, case.goal)
+    rows = _figures(case, found, every=every, cpu_s=cpu_s) + _structure(case, folder, found, reference, every=every)
+    return rows + (_hand(case, folder, found, start, every=every) if case.other_hand else [])
+
+
+def _goal(limit: float | None, value: float, *, every: int) -> tuple[str, bool | None]:
+    """Goals are for all frames."""
+    return ("", None) if limit is None or every > 1 else at_most(value, limit)
+
+
+def _figures(case: Case, found: Refinement, *, every: int, cpu_s: float) -> list[Row]:
+    goal, met = _goal(case.goal, found.r_obs_percent, every=every)
+    mosaicity = "" if found.mosaicity_deg is None else f"mosaicity {found.mosaicity_deg:.3f}°, "
     note = (
-        f"T {found.thickness_nm or 0:.1f} nm, mosaicity {found.mosaicity_deg or 0:.3f}°, {found.parameters} "
-        f"parameters, {found.reflections_obs} observed, {cpu_s:.0f} CPU s; {found.verdict}"
+        f"T {found.thickness_nm or 0:.1f} nm, {mosaicity}{found.parameters} parameters, {found.reflections_obs} "
+        f"observed, R(all) {found.r_all_percent:.2f} %, {cpu_s:.0f} CPU s; {found.verdict}"
     ) + (f"; every {every}. frame only" if every > 1 else "")
-    mean, largest = distances_angstrom(found.crystal, reference)
-    if case.mean_goal_angstrom is None or every > 1:
-        mean_goal, mean_met = "", None
-    else:
-        mean_goal, mean_met = at_most(mean, case.mean_goal_angstrom)
     held_out = 0 if found.held_out_frame is None else len(found.held_out_frame)
     return [
         Row(id=f"{case.id}-robs", quantity=f"{case.title}: R(obs)", value=found.r_obs_percent, unit="%",
@@ -163,25 +163,35 @@ def _rows(case: Case, folder: Path, every: int) -> list[Row]:
         Row(id=f"{case.id}-free", quantity=f"{case.title}: R(obs) of frames held out",
             value=found.held_out_r_obs_percent, unit="%", n=held_out,
             note="frames; free are their scale and two tilts"),
-        Row(id=f"{case.id}-structure", quantity=f"{case.title}: mean distance of the atoms from the published ones",
-            value=mean, unit="Å", goal=mean_goal, met=mean_met, n=len(found.crystal.sites),
-            note=f"largest {largest:.4f} Å; started from up to {DISPLACED_ANGSTROM} Å along each axis away"),
     ]  # fmt: skip
 
 
-def hand_rows(folder: Path, *, quick: bool, kept: Path, case: Case = HAND) -> list[Row]:
-    """z of the published hand over the other one, both refined in the same way."""
-    every = 6 if quick else case.every
+def _structure(case: Case, folder: Path, found: Refinement, reference: Crystal, *, every: int) -> list[Row]:
+    mean, largest = distances_angstrom(found.crystal, reference)
+    mean_goal, mean_met = _goal(case.mean_goal_angstrom, mean, every=every)
+    published = read_coordinate_su(folder / case.uncertainties) if case.uncertainties else {}
+    pull = pulls(found, reference, published=published)
+    worst = max(pull, key=lambda name: pull[name])
+    square = float(np.mean(np.square(list(pull.values()))))
+    goal, met = _goal(PUBLISHED_WITHIN_SU, pull[worst], every=every)
+    of = "s.u.s of both" if published else "the published ones come without s.u.s: ours alone"
+    return [
+        Row(id=f"{case.id}-structure", quantity=f"{case.title}: mean distance of the atoms from the published ones",
+            value=mean, unit="Å", goal=mean_goal, met=mean_met, n=len(found.crystal.sites),
+            note=f"largest {largest:.4f} Å; started from up to {DISPLACED_ANGSTROM} Å along each axis away"),
+        Row(id=f"{case.id}-pull", quantity=f"{case.title}: largest difference of a coordinate from the published one",
+            value=pull[worst], unit="s.u.", goal=goal, met=met, n=len(pull),
+            note=f"{worst}; {of}; mean square of all {square:.2f}"),
+    ]  # fmt: skip
 
-    def make() -> list[Row]:
-        model = published_model(case, folder)
-        given, other = (refine_case(case, folder, every=every, model=m) for m in (model, inverted(model)))
-        z = hand_z(given, other)
-        goal, met = at_least(z, 5.0)
-        note = f"R(obs) {given.r_obs_percent:.2f} % against {other.r_obs_percent:.2f} %; every {every}. frame"
-        return [
-            Row(id=case.id, quantity=f"{case.title}: z of the published hand over the other", value=z, unit="",
-                goal=goal, met=met, n=given.reflections_all, note=note)
-        ]  # fmt: skip
 
-    return kept_rows(kept, case.id, recipe=f"{case!r} every {every}", make=make)
+def _hand(case: Case, folder: Path, given: Refinement, start: Crystal, *, every: int) -> list[Row]:
+    """z of the published hand over the other one, refined from the inverse of the same start."""
+    other = refine_case(case, folder, every=every, model=inverted(start))
+    z = hand_z(given, other)
+    goal, met = at_least(z, 5.0)
+    note = f"R(obs) {given.r_obs_percent:.2f} % against {other.r_obs_percent:.2f} %"
+    return [
+        Row(id=f"{case.id}-hand", quantity=f"{case.title}: z of the published hand over the other", value=z, unit="",
+            goal="" if every > 1 else goal, met=None if every > 1 else met, n=given.reflections_all, note=note)
+    ]  # fmt: skip

@@ -1,7 +1,11 @@
-"""Published refinements to stand beside: reflection lists of Jana2020 CIFs, and where the measured data lie."""
+"""Published refinements to stand beside: reflections, sites and standard uncertainties of their CIFs.
+
+Read by lines, since CIFs of Jana can break a strict parser.
+"""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -34,7 +38,7 @@ class JanaList:
 
 
 def read_jana_list(path: Path) -> JanaList:
-    """The first reflection loop of a Jana2020 CIF; read by lines, since such files can break a strict parser."""
+    """The first reflection loop of a Jana2020 CIF."""
     lines = path.read_text(encoding="latin-1").splitlines()
     try:
         begin = next(i for i, line in enumerate(lines) if line.strip() == _NAMES[0])
@@ -81,3 +85,25 @@ def read_jana_sites(path: Path, crystal: Crystal) -> Crystal:
     except (StopIteration, ValueError):
         raise InputError(f"{path}: no m40 block with the sites of '{crystal.name}'") from None
     return replace(crystal, sites=tuple(sites))
+
+
+_WITH_SU = re.compile(r"-?\d*\.(\d+)\((\d+)\)")
+
+
+def read_coordinate_su(path: Path) -> dict[str, float]:
+    """s.u. of the fractional coordinates of the first list of atoms, by name ('O1.x'); only of those that have one."""
+    lines = [line.strip() for line in path.read_text(encoding="latin-1").splitlines()]
+    begin = next((i for i, line in enumerate(lines) if line == "_atom_site_label"), None)
+    if begin is None:
+        raise InputError(f"{path}: no loop with _atom_site_label")
+    end = next(i for i in range(begin, len(lines)) if not lines[i].startswith("_"))
+    columns, found = lines[begin:end], {}
+    for line in lines[end:]:
+        words = line.split()
+        if len(words) != len(columns):
+            break
+        for axis in "xyz":
+            match = _WITH_SU.fullmatch(words[columns.index(f"_atom_site_fract_{axis}")])
+            if match:
+                found[f"{words[0]}.{axis}"] = int(match[2]) * 10.0 ** -len(match[1])
+    return found

@@ -37,7 +37,8 @@ from validation.engines.problem import (
     table_without_mean,
     write_problem,
 )
-from validation.refinement.measured import QUARTZ_CIF, QUARTZ_PETS, thinned
+from validation.refinement.cases import QUARTZ_CIF, QUARTZ_PETS
+from validation.refinement.measured import thinned
 from validation.rows import Row, at_least
 
 EPOCHS = 40

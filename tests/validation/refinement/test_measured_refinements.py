@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from pipeline.refinement.measured import read_series
 from twin.files.cif import read_crystal
 from twin.files.errors import InputError
 from validation.realdata import data_folder
-from validation.refinement.agreement import UREA_CIF, compare_urea
-from validation.refinement.kept import kept_rows
+from validation.refinement.agreement import UREA_CIF, UREA_THICKNESS_ANGSTROM, compare_urea, tilted_thickness_angstrom
+from validation.refinement.cases import ALBITE_CIF, CASES, Case
+from validation.refinement.kept import code_digest, kept_rows, read_kept
 from validation.refinement.measured import (
-    CASES,
-    Case,
+    as_published,
     case_rows,
+    data_rows,
     displaced,
     distances_angstrom,
-    hand_rows,
     published_model,
+    pulls,
     refine_case,
 )
-from validation.refinement.published import read_jana_list, read_jana_sites
+from validation.refinement.page import write_page
+from validation.refinement.published import read_coordinate_su, read_jana_list, read_jana_sites
 from validation.refinement.report import grouped_r, normal_quantiles
 from validation.rows import Row
 
@@ -32,7 +37,6 @@ pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="no measured data (E
 
 def test_jana_list_has_the_published_r_factor() -> None:
     """R(obs) 8.15 % of 1368 of 2663 reflections, as the CIF says."""
-    assert FOLDER is not None
     found = read_jana_list(FOLDER / UREA_CIF)
     observed = found.measured > 3 * found.sigma
     f_obs, f_calc = (np.sqrt(np.clip(i, 0, None)) for i in (found.measured, found.calculated))
@@ -42,12 +46,10 @@ def test_jana_list_has_the_published_r_factor() -> None:
 
 
 def test_urea_agrees_with_dyngo_on_three_frames() -> None:
-    assert FOLDER is not None
     assert compare_urea(FOLDER, every=24).r_dyngo_percent < 1.5
 
 
 def test_jana_sites_are_those_of_the_list_of_atoms_with_more_digits() -> None:
-    assert FOLDER is not None
     rounded = read_crystal(FOLDER / UREA_CIF)
     exact = read_jana_sites(FOLDER / UREA_CIF, rounded)
     for a, b in zip(rounded.sites, exact.sites, strict=True):
@@ -62,31 +64,24 @@ def test_jana_sites_are_those_of_the_list_of_atoms_with_more_digits() -> None:
 @pytest.mark.slow
 def test_urea_agrees_with_dyngo_on_all_frames() -> None:
     """The goal of the issue."""
-    assert FOLDER is not None
     assert compare_urea(FOLDER).r_dyngo_percent <= 0.5
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", [c for c in CASES if c.goal is not None], ids=lambda c: c.id)
 def test_goals_of_measured_refinements(case: Case, tmp_path: Path) -> None:
-    assert FOLDER is not None
     missed = [row for row in case_rows(case, FOLDER, quick=False, kept=tmp_path) if row.met is False]
     assert not missed, "; ".join(f"{row.quantity}: {row.value:.4g}, goal {row.goal}" for row in missed)
 
 
 @pytest.mark.slow
-def test_the_hand_of_quartz_is_told(tmp_path: Path) -> None:
-    assert FOLDER is not None
-    rows = hand_rows(FOLDER, quick=False, kept=tmp_path)
-    assert rows[0].met, f"z = {rows[0].value}"
-
-
-@pytest.mark.slow
 def test_dynamical_quartz_beats_kinematical_also_on_frames_held_out() -> None:
     """The frames held out have nothing but scale and turn: a better fit there is no fit of thickness or mosaicity."""
-    assert FOLDER is not None
-    model = published_model(CASES[0], FOLDER)
-    weak, full = (refine_case(case, FOLDER, every=6, model=model) for case in CASES[:2])
+    cases = {case.id: case for case in CASES}
+    model = published_model(cases["quartz-pets"], FOLDER)
+    weak, full = (
+        refine_case(cases[name], FOLDER, every=6, model=model) for name in ("quartz-pets-kinematical", "quartz-pets")
+    )
     assert full.r_obs_percent < 0.7 * weak.r_obs_percent
     assert full.held_out_r_obs_percent is not None
     assert weak.held_out_r_obs_percent is not None
@@ -98,23 +93,90 @@ def test_dynamical_quartz_beats_kinematical_also_on_frames_held_out() -> None:
 
 
 def test_displaced_atoms_are_displaced_and_distances_see_it() -> None:
-    assert FOLDER is not None
-    model = published_model(CASES[4], FOLDER)
+    model = published_model(next(c for c in CASES if c.id == "albite"), FOLDER)
     moved = displaced(model, generator=np.random.Generator(np.random.Philox(3)))
     mean, largest = distances_angstrom(moved, model)
     assert 0.02 < mean < largest < 0.13
     assert distances_angstrom(model, model) == (0.0, 0.0)
 
 
-def test_rows_are_kept_for_their_recipe(tmp_path: Path) -> None:
+def test_displaced_hydrogens_keep_their_bonds_and_atoms_their_sites() -> None:
+    """Urea: C and O on ½,y,z lines stay there, N stays on its mirror, and N-H are as long as before."""
+    model = published_model(next(c for c in CASES if c.id == "urea"), FOLDER)
+    moved = displaced(model, generator=np.random.Generator(np.random.Philox(3)))
+    at = {site.label: np.array(site.fract) for site in model.sites}
+    now = {site.label: np.array(site.fract) for site in moved.sites}
+    assert not np.allclose(now["N1"], at["N1"], atol=1e-4)
+    for label in ("H1", "H2"):
+        np.testing.assert_allclose(now[label] - now["N1"], at[label] - at["N1"], atol=1e-12)
+    np.testing.assert_allclose(now["C1"][:2], at["C1"][:2], atol=1e-12)
+    assert now["N1"][1] - now["N1"][0] == pytest.approx(at["N1"][1] - at["N1"][0], abs=1e-12)
+
+
+def test_thickness_at_high_tilts_is_what_dyngo_took() -> None:
+    """Frames beyond 45° with the correction agree better than with one thickness; it is none at α = 0."""
+    assert tilted_thickness_angstrom(0.0, correction=0.1) == UREA_THICKNESS_ANGSTROM
+    assert tilted_thickness_angstrom(60.0, correction=0.1) == pytest.approx(1.1 * UREA_THICKNESS_ANGSTROM)
+    with_it, without = (compare_urea(FOLDER, every=20, correction=p).by_frame[[0, -1]] for p in (0.086538, 0.0))
+    assert with_it.mean() < without.mean()
+
+
+def test_published_uncertainties_are_read() -> None:
+    found = read_coordinate_su(FOLDER / ALBITE_CIF)
+    assert found["Na1.y"] == pytest.approx(0.0009)
+    assert len(found) == 39
+    assert "C1.x" not in read_coordinate_su(FOLDER / UREA_CIF)  # on a special position
+
+
+def test_reflections_that_jana_left_out_are_left_out() -> None:
+    case = next(c for c in CASES if c.id == "urea")
+    series = read_series(FOLDER / case.data, hall=published_model(case, FOLDER).hall)
+    kept = read_jana_list(FOLDER / UREA_CIF)
+    chosen = as_published(series, kept).reflections
+    assert len(chosen.hkl) == len(kept.hkl) == 2663
+    assert chosen.intensity.sum() == pytest.approx(kept.measured.sum(), rel=1e-6)
+
+
+def test_pulls_are_differences_over_uncertainties() -> None:
+    """A coordinate off by 0.003 with s.u.s of 0.0003 and 0.0004 is 6 s.u. off; fixed ones are left out."""
+    case = next(c for c in CASES if c.id == "quartz-pets")
+    model = published_model(case, FOLDER)
+    oxygen = model.sites[1]
+    x, y, z = oxygen.fract
+    moved = replace(model, sites=(model.sites[0], replace(oxygen, fract=(x + 0.003, y, z))))
+    refined = SimpleNamespace(crystal=moved, standard_uncertainties={"O1.x": 0.0003, "O1.y": 0.0003, "Si1.z": 0.0})
+    found = pulls(refined, model, published={"O1.x": 0.0004})  # type: ignore[arg-type]
+    assert found == {"O1.x": pytest.approx(6.0), "O1.y": pytest.approx(0.0)}
+
+
+def test_what_reading_puts_right_is_said() -> None:
+    """Quartz of PETS2 needs both corrections, DIALS' export neither."""
+    rows = {row.id: row for row in data_rows(FOLDER)}
+    assert "listed one" in rows["data-quartz-pets"].note
+    assert "tilt axis" in rows["data-quartz-pets"].note
+    assert rows["data-quartz-dials"].note == "nothing to put right"
+
+
+def test_rows_are_kept_for_their_recipe_with_the_state_of_the_code(tmp_path: Path) -> None:
     made: list[int] = []
 
     def make() -> list[Row]:
         made.append(1)
-        return [Row(id="a", quantity="b", value=1.5, unit="%", met=True)]
+        return [Row(id="quartz-a", quantity="b", value=1.5, unit="%", met=True)]
 
     first = kept_rows(tmp_path, "x", recipe="one", make=make)
     assert kept_rows(tmp_path, "x", recipe="one", make=make) == first
     assert len(made) == 1
     kept_rows(tmp_path, "x", recipe="two", make=make)
     assert len(made) == 2
+    kept = read_kept(tmp_path)
+    assert [k.code for k in kept] == [code_digest()] * 2
+    older = [replace(kept[0], code="0123456789ab"), kept[1]]
+    write_page(tmp_path / "page.md", first, older, quick=False)
+    text = (tmp_path / "page.md").read_text()
+    assert "0123456789ab (an earlier state)" in text
+    assert "## Quartz" in text
+    assert "## Albite" not in text
+    next(tmp_path.glob("x-*.json")).write_text("{}")
+    with pytest.raises(InputError, match="delete the file"):
+        read_kept(tmp_path)
