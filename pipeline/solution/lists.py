@@ -19,7 +19,7 @@ from twin.physics.symmetry import asymmetric_hkl
 
 NEAR_AXIS = 0.1  # |sin| of the angle between a reflection and the rotation axis below which it is left out
 INSIDE = 0.75  # of the half window of a zone
-METRIC_TOLERANCE = 0.03  # of lists: distortions of the pattern are left in cells of electron diffraction
+METRIC_TOLERANCE = 0.06  # of lists, 3 % of lengths or 1.7°: distortions of the pattern are left in their cells
 LEAST = 30  # reflections below which nothing is tried
 SYSTEMS = (
     ("cubic", "-P 4 2 3"), ("hexagonal", "-P 6 2"), ("tetragonal", "-P 4 2"), ("orthorhombic", "-P 2 2"),
