@@ -11,7 +11,7 @@ import gemmi
 import numpy as np
 
 from pipeline.io.cif_pets import PetsFile, read_cif_pets
-from pipeline.solution.laue import conforming_cell
+from pipeline.solution.laue import conforming_cell, merged_in
 from pipeline.solution.lists import kinematical_observations
 from pipeline.solution.solve import solve_structure
 from pipeline.types import MergedReflections, Solution
@@ -20,7 +20,6 @@ from twin.physics.lattice import miller_indices, reciprocal_matrix
 from twin.physics.symmetry import asymmetric_hkl
 from validation.compare import Comparison, compare_structures
 
-RELATIVE_ERROR = 0.1  # of an intensity, as in the merging of the reduction
 LIMIT_ANGSTROM = 0.2  # from the published structure
 
 
@@ -68,28 +67,15 @@ class Outcome:
 
 
 def averaged(pets: PetsFile, *, laue: str, g_max_per_angstrom: float) -> MergedReflections:
-    """Each reflection of the Laue class averaged over all frames with the weights 1 / (σ² + (0.1 I)²).
-
-    The second term keeps the strong reflections, whose scatter is multiple scattering, from counting as exact.
-    """
+    """Each reflection of the Laue class averaged over all frames, as a solution averages them."""
     length = np.linalg.norm(pets.hkl @ pets.ub.T, axis=1)
     use = (length > 0) & (length <= g_max_per_angstrom)
-    hkl, number, count = np.unique(
-        asymmetric_hkl(pets.hkl[use], laue), axis=0, return_inverse=True, return_counts=True
+    lines = MergedReflections(
+        hkl=pets.hkl[use], intensity=pets.intensity[use], sigma=pets.sigma[use], hall="-P 1",
+        multiplicity=np.ones(int(use.sum()), dtype=np.int64), r_int_percent=float("nan"),
+        completeness_percent=float("nan"), redundancy=1.0, g_max_per_angstrom=g_max_per_angstrom,
     )  # fmt: skip
-    intensity, variance = pets.intensity[use], pets.sigma[use] ** 2
-    mean = np.bincount(number, weights=intensity) / count
-    for _ in range(2):
-        weight = 1.0 / (variance + (RELATIVE_ERROR * np.maximum(mean[number], 0.0)) ** 2)
-        total = np.bincount(number, weights=weight)
-        mean = np.bincount(number, weights=weight * intensity) / total
-    plain = np.bincount(number, weights=intensity) / count
-    deviation = np.bincount(number, weights=np.abs(intensity - plain[number])).sum()
-    return MergedReflections(
-        hkl=hkl, intensity=mean, sigma=1.0 / np.sqrt(total), multiplicity=count.astype(np.int64), hall=laue,
-        r_int_percent=float(100.0 * deviation / np.abs(intensity).sum()), completeness_percent=float("nan"),
-        redundancy=float(count.mean()), g_max_per_angstrom=g_max_per_angstrom,
-    )  # fmt: skip
+    return merged_in(lines, laue)
 
 
 def heavy_reference(path: Path, laue: str) -> Crystal:
