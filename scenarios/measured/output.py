@@ -5,18 +5,26 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
+from importlib.metadata import version
 from pathlib import Path
 
 from pipeline.refinement.difference import DifferenceMap, difference_map
+from pipeline.refinement.figures import INSTABILITY
+from pipeline.refinement.geometry import Measured, bond_angles, bond_lengths
 from pipeline.refinement.settings import DynamicalSettings
 from pipeline.types import Refinement
 from scenarios.measured.options import FIXED
 from twin.files.atomic import write_bytes, write_text
 from twin.files.ccp4 import ccp4_bytes
 from twin.files.cif import write_crystal
+from twin.files.cif_writer import format_su
 from twin.files.errors import InputError
 from twin.physics.lattice import Floats
 
+_GEOMETRY = (
+    "atoms are bonded when nearer than the sum of their covalent radii and 0.4 A; s.u.s from those of the coordinates, "
+    "without correlations and without those of the cell"
+)
 _KEYS = (
     "kind", "parameters", "reflections_all", "reflections_obs", "r_obs_percent", "r_all_percent", "wr_all_percent",
     "gof_obs", "held_out_r_obs_percent", "thickness_nm", "mosaicity_deg", "verdict", "cycles",
@@ -51,8 +59,11 @@ def claim(folder: Path, overwrite: bool) -> None:
     folder.mkdir(parents=True, exist_ok=True)
 
 
-def write_refinement(folder: Path, refinement: Refinement) -> DifferenceMap:
-    """NAME.cif, NAME_fo_fc.txt and NAME_difference.ccp4 (in volts), named after the kind; returns the map."""
+def write_refinement(folder: Path, refinement: Refinement, *, instability: float = INSTABILITY) -> DifferenceMap:
+    """NAME.cif, NAME_fo_fc.txt and NAME_difference.ccp4 (in volts), named after the kind; returns the map.
+
+    ``instability``: that of the weights, for the CIF.
+    """
     found = difference_map(refinement)
     tags: dict[str, str | int | float] = {
         "refine_ls_R_factor_gt": round(refinement.r_obs_percent / 100, 4),
@@ -64,14 +75,36 @@ def write_refinement(folder: Path, refinement: Refinement) -> DifferenceMap:
         "reflns_number_gt": refinement.reflections_obs,
         "reflns_threshold_expression": "I>3\\s(I)",
         "refine_ls_structure_factor_coef": "Fsqd",
+        "refine_ls_weighting_scheme": "calc",
+        "refine_ls_weighting_details": f"w=1/[\\s^2^(I)+({2 * instability:g}I)^2^]",
+        "refine_ls_extinction_method": "none",
+        "computing_structure_refinement": f"edtwin {version('edtwin')}",
+        "geom_special_details": _GEOMETRY,
         "refine_special_details": special_details(refinement, found),
         "diffrn_radiation_probe": "electron",
     }
     crystal = replace(refinement.crystal, name=f"{refinement.crystal.name} {refinement.kind}")
-    write_crystal(crystal, folder / f"{refinement.kind}.cif", su=refinement.standard_uncertainties, extra=tags)
+    text = write_crystal(crystal, su=refinement.standard_uncertainties, extra=tags)
+    write_text(folder / f"{refinement.kind}.cif", text + geometry_loops(refinement))
     write_text(folder / f"{refinement.kind}_fo_fc.txt", listing(refinement))
     write_bytes(folder / f"{refinement.kind}_difference.ccp4", ccp4_bytes(refinement.crystal, found.potential_volt))
     return found
+
+
+def geometry_loops(refinement: Refinement) -> str:
+    """Loops of bond lengths and angles for the CIF; empty without any."""
+    crystal, su = refinement.crystal, refinement.standard_uncertainties
+    return _loop("bond", bond_lengths(crystal, su), decimals=4) + _loop("angle", bond_angles(crystal, su), decimals=2)
+
+
+def _loop(kind: str, rows: Sequence[Measured], *, decimals: int) -> str:
+    if not rows:
+        return ""
+    value = f"_geom_{kind}" + ("_distance" if kind == "bond" else "")
+    atoms = range(1, len(rows[0].labels) + 1)
+    names = [f"_geom_{kind}_atom_site_label_{k}" for k in atoms] + [f"_geom_{kind}_site_symmetry_{k}" for k in atoms]
+    body = [" ".join((*r.labels, *r.codes, format_su(r.value, r.su, decimals=decimals))) for r in rows]
+    return "\n".join(["loop_", *names, value, *body]) + "\n"
 
 
 def special_details(refinement: Refinement, found: DifferenceMap) -> str:

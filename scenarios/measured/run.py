@@ -19,6 +19,7 @@ from pipeline.io.cif_pets import PetsFile
 from pipeline.refinement.averaged import merged_list, read_list
 from pipeline.refinement.convergence import check_cut_offs
 from pipeline.refinement.dynamical import refine_dynamical
+from pipeline.refinement.figures import INSTABILITY
 from pipeline.refinement.hand import HandVerdict, compare_hands
 from pipeline.refinement.kinematical import refine_kinematical
 from pipeline.refinement.measured import MeasuredSeries, cell_of_group, default_settings, read_series
@@ -72,7 +73,8 @@ def refine_measured(
         claim(folder, overwrite)
         found = _of_list(pets, crystal, source=str(data))
     found = replace(found, data=data.name, model=model.name)
-    maps = [write_refinement(folder, r) for r in found.refinements]
+    instability = INSTABILITY if found.settings is None else found.settings.instability
+    maps = [write_refinement(folder, r, instability=instability) for r in found.refinements]
     write_summary(folder, found)
     write_report(folder, found, maps)
     return Outcome(folder=folder, refinements=found.refinements, checks=found.checks)

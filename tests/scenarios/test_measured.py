@@ -114,6 +114,12 @@ def test_a_list_with_one_line_a_reflection_is_refined_averaged_and_not(tmp_path:
     assert all(r.r_obs_percent < 0.1 for r in found.refinements)
     again = read_model(folder / "kinematical_averaged.cif")
     assert again.sites[1].fract == pytest.approx((0.8547, 0.5858, 0.6187), abs=1e-4)
+    block = gemmi.cif.read(str(folder / "kinematical_averaged.cif")).sole_block()
+    lengths = [gemmi.cif.as_number(v) for v in block.find_loop("_geom_bond_distance")]
+    assert lengths == pytest.approx([1.605, 1.617, 1.617, 1.605], abs=2e-3)
+    assert len(block.find_loop("_geom_angle")) == 7
+    weights = gemmi.cif.as_string(block.find_value("_refine_ls_weighting_details"))
+    assert weights == r"w=1/[\s^2^(I)+(0.02I)^2^]"
     read = gemmi.read_ccp4_map(str(folder / "kinematical_averaged_difference.ccp4"), setup=True)
     assert np.abs(read.grid.array).max() < 0.5  # volts: nothing is left
     summary = json.loads((folder / "summary.json").read_text())
