@@ -12,7 +12,7 @@ QUARTZ_CIF, ALBITE_CIF = "quartz_pets/quartz_P3221_reference.cif", "albite/jana2
 ALBITE_PETS = "albite/pets2_albite.cif_pets"
 QUARTZ_PETS, QUARTZ_DIALS = "quartz_pets/quartz_exp_data.cif_pets", "quartz_dials/dials_dyn.cif_pets"
 AS_DIFFBLOCH = {"g_max_per_angstrom": 2.0, "r_s_g_max": 0.9, "steps": 42}
-AS_JANA = {"g_max_per_angstrom": 2.1, "r_s_g_max": 0.7, "d_s_g_min_per_angstrom": 0.0, "hydrogens": "riding"}
+AS_JANA = {"g_max_per_angstrom": 2.1, "r_s_g_max": 0.7, "d_s_g_min_per_angstrom": 0.0}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
