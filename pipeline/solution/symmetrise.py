@@ -44,14 +44,17 @@ def recycle(
     *, candidate: Candidate, hkl: Ints, primitive_hkl: Ints, f: Complexes, e: Floats, measured: NDArray[np.bool_],
     cycles: int = CYCLES,
 ) -> Complexes:  # fmt: skip
-    """Phased E (n,) in the setting of the candidate after some cycles of symmetrisation and low-density elimination."""
+    """Phased E (n,) in the setting of the candidate after some cycles of symmetrisation and low-density elimination.
+
+    Unmeasured reflections stay zero: what elimination puts there is believed by the next cycle, and where half of the
+    sphere is missing (albite) the correlation with the true map falls from 0.97 to 0.93 in ten cycles, to 0.5 in 100.
+    """
     average = Averager(hkl=primitive_hkl, rotations=candidate.setting.rotations,
                        translations=candidate.setting.translations)  # fmt: skip
     grid: Grid = make_grid(primitive_hkl)
     current = average(moved_origin(hkl, f, candidate.origin))
     for _ in range(cycles):
-        current = impose(current, e, measured)
-        rho = density(grid, current)
+        rho = density(grid, np.where(measured, impose(current, e, measured), 0.0))
         current = average(coefficients(grid, eliminate(rho[None].astype(np.float32))[0].astype(np.float64)))
     return impose(current, e, measured)
 
