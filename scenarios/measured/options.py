@@ -30,7 +30,19 @@ def override(settings: DynamicalSettings, sets: Sequence[str]) -> DynamicalSetti
         if not equals or key not in allowed:
             raise InputError(f"--set {text[:60]}: the form is KEY=VALUE with one of {', '.join(allowed)}")
         changes[key] = _value(hints[key], value.strip(), key)
-    return replace(settings, **changes)
+    return _within_beams(replace(settings, **changes), chosen="reflection_g_max_per_angstrom" in changes)
+
+
+def _within_beams(settings: DynamicalSettings, *, chosen: bool) -> DynamicalSettings:
+    """Reflections are refined no farther out than beams go; a limit that was ``chosen`` is not moved."""
+    beams, reflections = settings.g_max_per_angstrom, settings.reflection_g_max_per_angstrom
+    if reflections is None or reflections <= beams:
+        return settings
+    if chosen:
+        raise InputError(
+            f"reflection_g_max_per_angstrom is {reflections:g}; it must not be above g_max_per_angstrom ({beams:g})"
+        )
+    return replace(settings, reflection_g_max_per_angstrom=beams)
 
 
 def _value(hint: Any, text: str, key: str) -> Any:

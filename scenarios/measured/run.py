@@ -72,6 +72,9 @@ def refine_measured(
             raise InputError(f"{data}: one line a reflection; --set and --hands are for files that list frames")
         claim(folder, overwrite)
         found = _of_list(pets, crystal, source=str(data))
+    for refinement in found.refinements:
+        if refinement.reflections_obs == 0:
+            raise InputError(f"{data}: none of the {refinement.reflections_all} reflections used is above 3σ")
     found = replace(found, data=data.name, model=model.name)
     instability = INSTABILITY if found.settings is None else found.settings.instability
     maps = [write_refinement(folder, r, instability=instability) for r in found.refinements]
@@ -165,7 +168,7 @@ def _refine(
         unit = "degrees rms turn" if stage == "orientation" else "% weighted residual of I"
         say(f"{name}: {stage} {cycle}: {value:.3f} {unit}")
 
-    return refine_dynamical(
+    found = refine_dynamical(
         model=crystal,
         orientation=series.orientation,
         reflections=series.reflections,
@@ -173,6 +176,8 @@ def _refine(
         workers=workers,
         progress=note,
     )
+    free = found.held_out_r_obs_percent
+    return replace(found, held_out_r_obs_percent=free if free is not None and np.isfinite(free) else None)
 
 
 def _turns(series: MeasuredSeries, refinement: Refinement) -> Floats | None:

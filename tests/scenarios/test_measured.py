@@ -133,10 +133,28 @@ def test_a_list_with_one_line_a_reflection_is_refined_averaged_and_not(tmp_path:
         refine_measured(data=data, model=model, folder=folder, treatments=("kinematical",))
 
 
+@pytest.mark.parametrize("zones", [1, 6])
+def test_data_without_anything_observed_are_refused_in_a_sentence(tmp_path: Path, zones: int) -> None:
+    data, model = written(tmp_path, zones=zones)
+    head, mark, body = data.read_text().partition("_refln_zone_axis_id\n")
+    rows = [line.split() for line in body.splitlines()]
+    data.write_text(head + mark + "\n".join(" ".join([*w[:4], f"{float(w[3]) + 50}", w[5]]) for w in rows) + "\n")
+    sets = ["steps=4", "max_cycles=1", "thickness_nm=10", "anisotropic=no"] if zones > 1 else []
+    with pytest.raises(InputError, match="above 3σ"):
+        refine_measured(data=data, model=model, folder=tmp_path / "run", treatments=("kinematical",), sets=sets)
+
+
+def test_reflections_go_no_farther_out_than_beams() -> None:
+    settings = DynamicalSettings(g_max_per_angstrom=1.9, reflection_g_max_per_angstrom=1.7)
+    assert override(settings, ["g_max_per_angstrom=1.2"]).reflection_g_max_per_angstrom == 1.2
+    with pytest.raises(InputError, match="must not be above"):
+        override(settings, ["g_max_per_angstrom=1.2", "reflection_g_max_per_angstrom=1.5"])
+
+
 def test_frames_are_refined_and_their_folder_is_complete(tmp_path: Path) -> None:
     """Kinematical intensities on frames; the dynamical path differs by one setting and takes minutes."""
     data, model = written(tmp_path, zones=6)
-    folder, said = tmp_path / "run", []
+    folder, said = tmp_path / "run", list[str]()
     found = refine_measured(
         data=data, model=model, folder=folder, treatments=("kinematical",), say=said.append,
         sets=["steps=8", "mosaic_blocks=1", "refine_mosaicity=no", "mosaicity_deg=0", "max_cycles=3",
