@@ -48,17 +48,22 @@ def search_axis(dataset: Dataset, seen: Survey) -> tuple[AxisSearch, Floats, flo
     return found, weight, limit
 
 
-def first_geometry(
-    dataset: Dataset, seen: Survey, axis: AxisSearch, weight: Floats, limit: float
-) -> tuple[Geometry, str]:
-    projection = replace(dataset.microscope.projection, tilt_axis_deg=axis.tilt_axis_deg)
-    geometry = Geometry(
+def plain_geometry(dataset: Dataset, seen: Survey, tilt_axis_deg: float) -> Geometry:
+    """The nominal instrument with the azimuth of its axis, and no lattice yet."""
+    projection = replace(dataset.microscope.projection, tilt_axis_deg=tilt_axis_deg)
+    return Geometry(
         ub=np.eye(3),
         centre_px=seen.centre_px,
         turn=np.tile(np.eye(3), (len(dataset.counts), 1, 1)),
         alpha_deg=dataset.alpha_mid_deg,
         microscope=replace(dataset.microscope, projection=projection),
     )
+
+
+def first_geometry(
+    dataset: Dataset, seen: Survey, axis: AxisSearch, weight: Floats, limit: float
+) -> tuple[Geometry, str]:
+    geometry = plain_geometry(dataset, seen, axis.tilt_axis_deg)
     points = points_at_zero_tilt(peaks=seen.peaks, geometry=geometry)
     found = find_cell(points=points, weight=weight, g_limit=limit)
     geometry = replace(geometry, ub=np.asarray(np.linalg.inv(found.direct), dtype=np.float64))

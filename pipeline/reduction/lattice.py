@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.reduction.cell import reduce_basis
-from pipeline.reduction.indexing import index_in_space, index_on_frames, points_at_zero_tilt
+from pipeline.reduction.indexing import centring_allows, index_in_space, index_on_frames, points_at_zero_tilt
 from pipeline.reduction.lattice_symmetry import LatticeSymmetry, lattice_symmetries
 from pipeline.reduction.predict import Sweep
 from pipeline.reduction.refine_geometry import Geometry, GeometryFit, refine_geometry
@@ -60,14 +60,18 @@ def refine_primitive(
     px_per_angstrom: float,
     g_max_per_angstrom: float,
     width_per_angstrom: float,
+    symmetry: LatticeSymmetry | None = None,
 ) -> tuple[Geometry, Ints, NDArray[np.bool_], GeometryFit]:
-    """Index and refine in turn, from the low angles outwards, without any symmetry."""
+    """Index and refine in turn, from the low angles outwards; without ``symmetry`` nothing is asked of the metric."""
+    rotations = None if symmetry is None else point_rotations(symmetry.hall, friedel=True)
+    centring = "P" if symmetry is None else symmetry.centring
     now = geometry
     points = points_at_zero_tilt(peaks=peaks, geometry=now)
     length = np.linalg.norm(points, axis=1)
     inner = length < max(0.7, float(np.quantile(length, 0.4)))
     hkl, good = index_in_space(points=points, ub=now.ub)
-    fit = _fit(peaks, now, hkl, good & inner, None, cycles=4, ellipse_prior=1e-5, free_axis=False, sweep=sweep)
+    good &= inner & centring_allows(hkl, centring)
+    fit = _fit(peaks, now, hkl, good, rotations, cycles=4, ellipse_prior=1e-5, free_axis=False, sweep=sweep)
     for limit in (1.0, g_max_per_angstrom, g_max_per_angstrom):
         now = fit.geometry
         tolerance = min(max(4.0 * fit.rms_px, 1.5), 0.4 * float(np.linalg.norm(now.ub, axis=0).min()) * px_per_angstrom)
@@ -75,12 +79,12 @@ def refine_primitive(
             peaks=peaks,
             geometry=now,
             sweep=sweep,
-            centring="P",
+            centring=centring,
             g_max_per_angstrom=limit,
             width_per_angstrom=width_per_angstrom,
             tolerance_px=tolerance,
         )
-        fit = _fit(peaks, now, hkl, good, None, cycles=4, sweep=sweep)
+        fit = _fit(peaks, now, hkl, good, rotations, cycles=4, sweep=sweep)
     return fit.geometry, hkl, good, fit
 
 

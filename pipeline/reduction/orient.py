@@ -52,9 +52,13 @@ def orient(
     rounds: int = 3,
     cycles: int = 14,
 ) -> tuple[BundleFit, LaueEvidence]:
-    """Geometry, scales and rocking curve, and the Laue class. ``centre_px``: as the direct beam shows them."""
+    """Geometry, scales and rocking curve, and the Laue class. ``centre_px``: as the direct beam shows them.
+
+    The metric obeys the lattice's symmetry until the intensities say the Laue class, then that of its system: axes that
+    are equal within an ellipse of the optics, with intensities that are not, are not equal.
+    """
     current = hall or "-P 1"
-    rotations = point_rotations(symmetry.hall, friedel=True)
+    rotations = point_rotations(hall or symmetry.hall, friedel=True)
     fit: BundleFit | None = None
     evidence: LaueEvidence | None = None
     for _ in range(rounds):
@@ -74,6 +78,7 @@ def orient(
         if evidence.hall == current:
             break
         current = evidence.hall
+        rotations = point_rotations(current, friedel=True)
     if fit is None or evidence is None:
         raise AssertionError("at least one round is made")
     return fit, evidence

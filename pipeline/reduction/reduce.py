@@ -12,6 +12,7 @@ from pipeline.reduction.axis import AxisSearch
 from pipeline.reduction.first_lattice import first_geometry, index_series, search_axis
 from pipeline.reduction.indexing import points_at_zero_tilt
 from pipeline.reduction.integrate_series import Backgrounds, integrate_series, learn_profile
+from pipeline.reduction.known_series import GivenCell, index_with_known_cell
 from pipeline.reduction.lattice import Indexed
 from pipeline.reduction.orient import orient, with_expected_sigma
 from pipeline.reduction.rocking import Rocking
@@ -39,9 +40,14 @@ def resolution_limit(dataset: Dataset, seen: Survey, found: Indexed, asked: floa
 
 
 def reduce_series(
-    *, dataset: Dataset, g_max_per_angstrom: float | None = None, progress: Progress | None = None
+    *,
+    dataset: Dataset,
+    g_max_per_angstrom: float | None = None,
+    known: GivenCell | None = None,
+    progress: Progress | None = None,
 ) -> ReducedSeries:
-    """The whole chain. ``progress`` is told the step and the part done (0 to 1)."""
+    """The whole chain. ``known``: a cell to be oriented, where none could be found. ``progress`` is told the step and
+    the part done (0 to 1)."""
     tell = progress or (lambda step, part: None)
     tell("spots", 0.0)
     seen = survey(dataset=dataset, px_per_inverse_angstrom=px_per_inverse_angstrom(dataset))
@@ -57,11 +63,14 @@ def reduce_series(
         f"contrast {axis.contrast_ratio:.1f} times its median"
     )
     tell("lattice", 0.4)
-    start, sentence = first_geometry(dataset, seen, axis, weight, limit)
-    log.append(sentence)
-    points = points_at_zero_tilt(peaks=seen.peaks, geometry=start)
-    g_peaks = float(np.quantile(np.linalg.norm(points, axis=1), 0.995))
-    found, jumped, more = index_series(dataset, seen.peaks, start, g_peaks, seen)
+    if known is None:
+        start, sentence = first_geometry(dataset, seen, axis, weight, limit)
+        log.append(sentence)
+        points = points_at_zero_tilt(peaks=seen.peaks, geometry=start)
+        g_peaks = float(np.quantile(np.linalg.norm(points, axis=1), 0.995))
+        found, jumped, more = index_series(dataset, seen.peaks, start, g_peaks, seen)
+    else:
+        found, jumped, more, g_peaks = index_with_known_cell(dataset, seen, axis, weight, limit, known)
     seen = replace(seen, centre_px=seen.centre_px + jumped)
     log.extend(more)
     rest = unexplained_spots(peaks=seen.peaks, good=found.good, geometry=found.geometry, g_max_per_angstrom=g_peaks)
