@@ -146,6 +146,19 @@ def test_glycine_is_found_and_its_elements_are_left_open() -> None:
     assert elements == {True} or not outcome.solution.verdict.startswith("solved")
 
 
+@pytest.mark.slow
+@pytest.mark.realdata
+def test_albite_is_found_in_half_a_sphere_and_silicon_and_aluminium_are_left_open() -> None:
+    outcome = solve_measured(_case("albite"), folder=data_folder())
+    assert outcome.completeness < 0.5
+    assert outcome.comparison is not None
+    assert outcome.comparison.same_space_group
+    assert outcome.comparison.missing == outcome.comparison.spurious == ()
+    assert outcome.comparison.max_distance_angstrom < 0.2
+    assert outcome.solution.verdict.startswith("ambiguous")
+    assert "Si and Al exchanged" in outcome.solution.verdict
+
+
 def test_the_data_of_a_seed_are_the_same_twice() -> None:
     crystal = STUDY["anatase"].crystal
     for data in (*THICK.values(), ELEVEN["noise 20 %"], *NONSENSE.values()):
