@@ -44,9 +44,18 @@ SECTIONS = (
 
 
 def run_study(*, out: Path, quick: bool, page: Path | None = None) -> list[Row]:
-    """20 mountings of every row of the study (``quick``: one of anatase) and the rows made of them."""
+    """20 mountings of every row of the study (``quick``: one of anatase) and the rows made of them.
+
+    Rows and page are written at the start, from the records that are there, and after every seed: a study that is cut
+    off leaves both.
+    """
+    folder = out / FOLDER
     jobs = jobs_of(("anatase",) if quick else STUDY_ROWS, count=1 if quick else COUNT)
-    return write_study(run_mountings(jobs, folder=out / FOLDER, workers=2), out=out, quick=quick, page=page)
+    rows = write_study(read_records(folder), out=out, quick=quick, page=page)
+    for seed in dict.fromkeys(job.seed for job in jobs):
+        records = run_mountings([job for job in jobs if job.seed == seed], folder=folder, workers=2)
+        rows = write_study(records, out=out, quick=quick, page=page)
+    return rows
 
 
 def write_study(records: Sequence[Record], *, out: Path, quick: bool = False, page: Path | None = None) -> list[Row]:

@@ -11,7 +11,7 @@ import pytest
 from twin.files.errors import InputError
 from validation.mountings import run
 from validation.mountings.jobs import NULL, RANDOM, SEEDS_FROM, SERIAL, STUDY_ROWS, jobs_of
-from validation.mountings.page import page_text, write_study
+from validation.mountings.page import page_text, run_study, write_study
 from validation.mountings.record import REFINED, SOLVED, Record, code_digests, read_records, write_record
 from validation.mountings.run import run_mountings
 from validation.mountings.special import random_rows
@@ -245,3 +245,15 @@ def test_the_page_has_a_line_for_each_row_and_says_how_many_stand_behind_it(tmp_
     assert "| brookite-ua | 1 | 100 | 100 | 100 | 0 | 0.0200 | 0.0200 | 7.0 (10.7) | 0.020 |" in text
     assert "| brookite-cnrs-01 | 1 | 6.00 (17.03) |" in text
     assert all(text.count(f"| {row.quantity} |") == 1 for row in rows)
+
+
+def test_a_study_that_is_cut_off_leaves_the_page_of_what_is_there(tmp_path, chain):
+    chain({"solve": 2})
+    write_record(tmp_path / "mountings", _record("brookite-ua"))
+    with pytest.raises(InputError):
+        run_study(out=tmp_path, quick=True, page=tmp_path / "mountings.md")
+    assert "| brookite-ua | 1 |" in (tmp_path / "mountings.md").read_text()
+    chain()
+    rows = run_study(out=tmp_path, quick=True, page=tmp_path / "mountings.md")
+    assert "mount-anatase-group" in {row.id for row in rows}
+    assert "| anatase | 1 |" in (tmp_path / "mountings.md").read_text()
