@@ -20,6 +20,7 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 SUM_ABOVE = 25.0  # sigma beyond which the sum replaces the fit
+FURTHER_PX = 1.0  # than the sum: the slopes of a strong spot tell its position, a fifth of that lies beyond
 LEARN_ABOVE = 40.0  # sigma beyond which a spot teaches the profile
 
 
@@ -85,7 +86,7 @@ def integrate_frame(
         fast_px,
         slow_px,
         grid,
-        max(profile.fit_radius_px, profile.sum_radius_px),
+        profile.sum_radius_px + FURTHER_PX,
         gain,
         model,
         shift,

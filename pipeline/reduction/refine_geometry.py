@@ -65,17 +65,18 @@ class GeometryFit:
 
 
 def honest_sigma(residual: Floats, sigma_px: Floats, *, freedom: float) -> Floats:
-    """σ² + floor² with the floor that makes the median residual right, of all spots and of the strongest tenth (n,).
+    """√(σ² + floor²) with the floor that makes the median residual of the strongest tenth right, all times the factor
+    that then makes that of all spots right (n,).
 
-    ``freedom``: parameters in the fit. When even σ alone is too large, σ times the factor that the residuals ask for.
+    ``freedom``: parameters in the fit. What is common to all spots shows in the strongest; a floor that were added for
+    the sake of the weak ones would throw away what the strong ones know. When σ is too large it shrinks first.
     """
     inflate = np.sqrt(2.0 * len(residual) / max(2.0 * len(residual) - freedom, 0.2 * len(residual)))
     distance = inflate * np.hypot(residual[:, 0], residual[:, 1])
-    ratio = float(np.median(distance / sigma_px)) / RAYLEIGH_MEDIAN
-    sigma = sigma_px * float(np.clip(ratio, 0.2, 1.0))
+    sigma = sigma_px * float(np.clip(np.median(distance / sigma_px) / RAYLEIGH_MEDIAN, 0.2, 1.0))
     strongest = np.argsort(sigma_px, kind="stable")[: max(len(sigma_px) // 10, min(30, len(sigma_px)))]
-    floor = max(_floor(distance, sigma), _floor(distance[strongest], sigma[strongest]))
-    return np.asarray(np.hypot(sigma, floor))
+    sigma = np.hypot(sigma, _floor(distance[strongest], sigma[strongest]))
+    return np.asarray(sigma * max(float(np.median(distance / sigma)) / RAYLEIGH_MEDIAN, 1.0))
 
 
 def _floor(distance: Floats, sigma: Floats) -> float:

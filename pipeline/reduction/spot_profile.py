@@ -83,7 +83,7 @@ def profile_sums(
 
 
 def make_profile(
-    *, value: Floats, weight: Floats, fit_share: float = 0.88, sum_share: float = 0.93, largest_px: float = 5.0
+    *, value: Floats, weight: Floats, fit_share: float = 0.95, sum_share: float = 0.97, largest_px: float = 5.0
 ) -> SpotProfile:
     """Normalised profile; radii of fit and sum hold the given shares of it, within 1.75 px and ``largest_px``."""
     grid = np.where(weight > 0, value / np.maximum(weight, 1e-12), 0.0)

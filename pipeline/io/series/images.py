@@ -20,6 +20,7 @@ from pipeline.io.series.nominal import Counts, Nominal
 from twin.files.errors import InputError
 
 _LARGEST_PX = 16384
+NO_COUNT = 2**32 - 1  # in counts: a pixel in a gap or one that does not work, as Dectris marks them in unsigned data
 Image = tuple[Counts, Nominal, float | None]  # (frames, slow, fast), header, angle at the start of the (first) frame
 
 
@@ -176,8 +177,9 @@ def read_cbf(path: Path) -> Image:
             values = np.asarray(image.data).copy()
     except Exception as error:  # fabio raises many kinds for damaged files
         raise InputError(f"{path}: not a readable CBF ({str(error)[:80] or type(error).__name__})") from None
-    if values.dtype.kind == "i":
-        values = np.maximum(values, 0)  # −1 and −2 mark gaps and bad pixels; the mask of the series names them
+    gaps = (values == -1) | (values == -2) if values.dtype.kind == "i" else np.zeros(values.shape, dtype=bool)
+    counts = as_counts(np.where(gaps, 0, values), source=path)  # −1 marks gaps between modules, −2 bad pixels
+    counts[:, gaps] = NO_COUNT
     lines = str(image.header.get("_array_data.header_contents", "")).splitlines()
     header = {k: v for k, _, v in (row.strip("# \r").partition(" ") for row in lines if row.strip("# \r"))}
 
@@ -196,7 +198,7 @@ def read_cbf(path: Path) -> Image:
         exposure_s=get("Exposure_time"),
         counter_max=None if get("Count_cutoff") is None else int(get("Count_cutoff") or 0),
     )
-    return as_counts(values, source=path), said, get("Start_angle")
+    return counts, said, get("Start_angle")
 
 
 READERS: dict[str, Callable[[Path], Image]] = {

@@ -14,7 +14,7 @@ import numpy as np
 
 from pipeline.io.series.build import build_dataset
 from pipeline.io.series.hdf5 import is_ours, read_stack
-from pipeline.io.series.images import READERS, Image
+from pipeline.io.series.images import NO_COUNT, READERS, Image
 from pipeline.io.series.integrity import check_files, suspicious
 from pipeline.io.series.nominal import Nominal, RawSeries
 from pipeline.io.series.pets_project import read_project
@@ -63,8 +63,12 @@ def _join(images: Sequence[Image], files: Sequence[Path]) -> RawSeries:
         if np.any(np.abs(jumps - np.median(jumps)) > 0.02 * abs(float(np.median(jumps))) + 1e-3):
             at = int(np.argmax(np.abs(jumps - np.median(jumps))))
             raise InputError(f"{files[at + 1]}: starts at {alpha[at + 1]:g}°, {jumps[at]:g}° after the frame before")
+    counts = np.concatenate([counts for counts, _, _ in images])
+    bad = np.any(counts == NO_COUNT, axis=0)
+    counts[:, bad] = 0
     return RawSeries(
-        counts=np.concatenate([counts for counts, _, _ in images]),
+        counts=counts,
+        bad_pixels=bad,
         found=replace(first, step_deg=None) if alpha is not None else first,
         source=files[0].parent / files[0].stem,
         alpha_start_deg=alpha,

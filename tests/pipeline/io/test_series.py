@@ -111,6 +111,31 @@ def test_cbf(series, tmp_path) -> None:
     assert np.array_equal(read_series(tmp_path, nominal=GIVEN).counts, series.counts)
 
 
+def test_gaps_of_a_cbf_are_bad_pixels_not_counts(series, tmp_path) -> None:
+    from fabio.cbfimage import CbfImage
+
+    for i, counts in enumerate(series.counts):
+        image = counts.astype(np.int32)
+        image[10:13], image[3, 4] = -1, -2
+        CbfImage(data=image).write(str(tmp_path / f"f_{i + 1}.cbf"))
+    read = read_series(tmp_path, nominal=GIVEN)
+    expected = np.zeros(read.bad_pixels.shape, dtype=bool)
+    expected[10:13], expected[3, 4] = True, True
+    assert np.array_equal(read.bad_pixels, expected)
+    assert np.array_equal(read.counts[:, ~expected], series.counts[:, ~expected])
+    assert not read.counts[:, expected].any()
+
+
+def test_other_negative_counts_of_a_cbf_are_refused(series, tmp_path) -> None:
+    from fabio.cbfimage import CbfImage
+
+    image = series.counts[0].astype(np.int32)
+    image[5, 6] = -3
+    CbfImage(data=image).write(str(tmp_path / "f_1.cbf"))
+    with pytest.raises(InputError, match="counts from -3"):
+        read_series(tmp_path, nominal=GIVEN)
+
+
 def test_tiff_order_is_that_of_numbers(series, tmp_path) -> None:
     counts = np.concatenate([series.counts, series.counts])
     for i, image in enumerate(counts):
