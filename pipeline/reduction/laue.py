@@ -12,7 +12,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from pipeline.reduction.observations import unique_hkl
-from pipeline.reduction.statistics import r_int
+from pipeline.reduction.statistics import r_int_of_groups
 from twin.physics.symmetry import asymmetric_hkl
 
 Floats = NDArray[np.float64]
@@ -125,9 +125,8 @@ class _Grouped:
     sigma: Floats
 
 
-def _grouped(hkl: Ints, intensity: Floats, sigma: Floats, hall: str) -> _Grouped:
+def _grouped(group: Ints, intensity: Floats, sigma: Floats) -> _Grouped:
     """Only reflections that have an equivalent."""
-    _, group = unique_hkl(asymmetric_hkl(hkl, hall, friedel=True))
     several = np.bincount(group)[group] > 1
     _, group = np.unique(group[several], return_inverse=True)
     i, s = intensity[several], sigma[several]
@@ -209,11 +208,12 @@ def laue_evidence(*, hkl: Ints, intensity: Floats, sigma: Floats, system: str, c
     found: list[Candidate] = []
     errors: dict[str, float] = {}
     for hall in reversed(_SUBGROUPS[system]):
-        value, number = r_int(hkl=hkl, intensity=intensity, sigma=sigma, hall=hall, cut=cut)
+        _, group = unique_hkl(asymmetric_hkl(hkl, hall, friedel=True))
+        value, number = r_int_of_groups(group=group, intensity=intensity, sigma=sigma, cut=cut)
         if number < LEAST:
             found.append(_too_few(hall, value, number))
             continue
-        g = _grouped(hkl, intensity, sigma, hall)
+        g = _grouped(group, intensity, sigma)
         smaller = [e for h, e in errors.items() if _ORDER[h] < _ORDER[hall]]
         errors[hall] = _relative_error(g, value, normal, cut)
         error = SLACK * min(smaller, default=errors[hall]) + FLOOR

@@ -22,7 +22,13 @@ Ints = NDArray[np.int64]
 
 def r_int(*, hkl: Ints, intensity: Floats, sigma: Floats, hall: str, cut: float = 0.0) -> tuple[float, int]:
     """R_int in percent over groups with two or more members and mean I > cut·σ, and how many reflections went in."""
-    _, group = unique_hkl(asymmetric_hkl(hkl, hall, friedel=True))
+    return r_int_of_groups(
+        group=unique_hkl(asymmetric_hkl(hkl, hall, friedel=True))[1], intensity=intensity, sigma=sigma, cut=cut
+    )
+
+
+def r_int_of_groups(*, group: Ints, intensity: Floats, sigma: Floats, cut: float = 0.0) -> tuple[float, int]:
+    """The same with the number of each reflection's group of equivalents (n,)."""
     number = np.bincount(group)
     mean = np.bincount(group, weights=intensity) / number
     noise = np.sqrt(np.bincount(group, weights=sigma**2)) / number
