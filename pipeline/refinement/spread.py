@@ -8,37 +8,51 @@ maximisation (Dempster, Laird & Rubin, J. R. Stat. Soc. B 39 (1977) 1): no choic
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
+from pipeline.refinement.figures import optimal_scale
+from pipeline.refinement.problem import Problem, State, frame_tasks, tilts_of
 from twin.physics.lattice import Floats
 
 _ITERATIONS = 500
 _SETTLED = 1e-6
+_LEAST_DEG, _MOST_DEG = 1e-3, 2.0
+_EXACT = 1e-12  # of Σ w I²: a frame that fits better than this is known exactly
 
 
-def turn_spread_deg(*, turned_deg: Floats, precision: Floats, held_by_deg: float, least_deg: float = 1e-3) -> float:
-    """σ in degrees. turned_deg: (F, 2) turns found while each was held back by ``held_by_deg``.
-
-    precision: (F, 2, 2) second derivatives of ½χ² of the frames' own data by their turns, in units of the variance of
-    a residual (degrees⁻²). ``least_deg``: what is returned when the turns are no larger than their uncertainties.
-    """
-    identity = np.eye(2)
-    given = np.linalg.solve(_regular(precision), (precision + identity / held_by_deg**2) @ turned_deg[..., None])
-    information = precision @ given
-    variance = held_by_deg**2
+def turn_spread_deg(*, information: Floats, precision: Floats, start_deg: float) -> float:
+    """σ in degrees, between 0.001 and 2. precision D: (F, 2, 2) in degrees⁻²; information D t: (F, 2)."""
+    identity, variance = np.eye(2), start_deg**2
     for _ in range(_ITERATIONS):
         covariance = np.linalg.inv(precision + identity / variance)
-        turn = covariance @ information
+        turn = covariance @ information[..., None]
         after = 0.5 * float(np.mean(np.sum(turn**2, axis=(1, 2)) + np.trace(covariance, axis1=1, axis2=2)))
         done = abs(after / variance - 1.0) < _SETTLED
-        variance = max(after, least_deg**2)
+        variance = float(np.clip(after, _LEAST_DEG**2, _MOST_DEG**2))
         if done:
             break
     return float(np.sqrt(variance))
 
 
-def _regular(precision: Floats) -> Floats:
-    """Precisions that can be inverted: a frame that says nothing of a turn keeps a little."""
-    values, vectors = np.linalg.eigh(precision)
-    floor = 1e-9 * max(float(np.max(values, initial=0.0)), 1e-300)
-    return np.asarray((vectors * np.maximum(values, floor)[:, None, :]) @ np.swapaxes(vectors, 1, 2))
+def what_frames_say(problem: Problem, state: State) -> tuple[Floats, Floats]:
+    """(D t (F, 2), D (F, 2, 2)) of every frame at a state, its scale eliminated and all else as it is.
+
+    χ² of a frame is that of its own data in units of its mean residual, expanded to second order.
+    """
+    turns = np.array([f.turned_deg for f in state.frames]) + tilts_of(problem.layout, state)
+    tasks = [replace(task, orientation=True) for task in frame_tasks(problem, state)]
+    information, precision = np.zeros((len(turns), 2)), np.zeros((len(turns), 2, 2))
+    for i, (frame, result) in enumerate(zip(state.frames, problem.mapped(tasks), strict=True)):
+        w, c = frame.weights, result.intensity
+        scale = optimal_scale(intensity=frame.intensity, calculated=c, weights=w)
+        residual = frame.intensity - scale * c
+        exact = _EXACT * float((w * frame.intensity**2).sum())
+        unit = max(float((w * residual**2).sum()), exact) / len(c)
+        rows = scale * (
+            result.orientation - np.outer(result.orientation @ (w * c) / max(float(c @ (w * c)), 1e-300), c)
+        )
+        precision[i] = (rows * w) @ rows.T / unit
+        information[i] = precision[i] @ turns[i] + (rows * w) @ residual / unit
+    return information, precision
