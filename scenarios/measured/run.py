@@ -34,6 +34,7 @@ from twin.physics.lattice import Floats
 
 Say = Callable[[str], None]
 _CELL_TOLERANCE = 0.03  # relative; distortions of the pattern are left in cells of electron diffraction
+_UNITS = {"orientation": "degrees rms turn", "spread": "degrees, how far the orientations given are off"}
 Kind = Literal["kinematical_averaged", "kinematical_non_averaged"]
 
 
@@ -165,8 +166,7 @@ def _refine(
     series: MeasuredSeries, crystal: Crystal, settings: DynamicalSettings, name: str, *, workers: int, say: Say
 ) -> Refinement:
     def note(stage: str, cycle: int, value: float) -> None:
-        unit = "degrees rms turn" if stage == "orientation" else "% weighted residual of I"
-        say(f"{name}: {stage} {cycle}: {value:.3f} {unit}")
+        say(f"{name}: {stage} {cycle}: {value:.3f} {_UNITS.get(stage, '% weighted residual of I')}")
 
     found = refine_dynamical(
         model=crystal,
