@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from pipeline.reduction.spot_profile import OVERSAMPLING, lookup, spread
+from pipeline.reduction.spot_profile import OVERSAMPLING, lookup, say, spread
 
 RING_PX = 4.5  # width of the ring in which the background of a spot is looked up
 
@@ -266,6 +266,7 @@ def learn_spots(net, model, bad, grid, xs, ys, totals, drawn, shift, which, reac
     rows, columns = net.shape
     for m in range(which.shape[0]):
         n = which[m]
+        mass = say(totals[n])
         for p in range(max(int(ys[n]) - reach - 1, 0), min(int(ys[n]) + reach + 3, rows)):
             for q in range(max(int(xs[n]) - reach - 1, 0), min(int(xs[n]) + reach + 3, columns)):
                 if bad[p, q]:
@@ -274,5 +275,5 @@ def learn_spots(net, model, bad, grid, xs, ys, totals, drawn, shift, which, reac
                 counts = net[p, q] - shift[n] - model[p, q] + own
                 y = (p - ys[n]) * OVERSAMPLING + middle
                 x = (q - xs[n]) * OVERSAMPLING + middle
-                spread(value, weight, y, x, counts, totals[n])
+                spread(value, weight, y, x, counts * (mass / totals[n]), mass)
     return value, weight

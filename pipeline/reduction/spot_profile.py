@@ -12,6 +12,7 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 OVERSAMPLING = 4
+VARIES = 0.02  # share by which the profiles of spots differ: beyond 1 / VARIES² counts a spot has no more to say
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -59,19 +60,26 @@ def spread(value: Floats, weight: Floats, y: float, x: float, amount: float, mas
 
 
 @njit(cache=True)
+def say(total):  # type: ignore[no-untyped-def]
+    """Weight of a spot of ``total`` counts in the mean profile: without a limit a few would decide it alone."""
+    return total / (1.0 + VARIES * VARIES * total)
+
+
+@njit(cache=True)
 def learn(net, bad, xs, ys, totals, size):  # type: ignore[no-untyped-def]
     middle = (size - 1) // 2
     value = np.zeros((size, size))
     weight = np.zeros((size, size))
     reach = middle // OVERSAMPLING + 1
     for n in range(xs.shape[0]):
+        mass = say(totals[n])
         for p in range(int(ys[n]) - reach, int(ys[n]) + reach + 2):
             for q in range(int(xs[n]) - reach, int(xs[n]) + reach + 2):
                 if p < 0 or q < 0 or p >= net.shape[0] or q >= net.shape[1] or bad[p, q]:
                     continue
                 y = (p - ys[n]) * OVERSAMPLING + middle
                 x = (q - xs[n]) * OVERSAMPLING + middle
-                spread(value, weight, y, x, net[p, q], totals[n])
+                spread(value, weight, y, x, net[p, q] * (mass / totals[n]), mass)
     return value, weight
 
 
