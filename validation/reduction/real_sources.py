@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.io.cif_pets import read_cif_pets, to_laboratory
 from pipeline.io.series.build import build_dataset
 from pipeline.io.series.nominal import Nominal, RawSeries
 from pipeline.io.series.pets_project import parse_project, project_nominal
@@ -88,10 +89,14 @@ def glycine_spots() -> tuple[Spots, tuple[float, ...]]:
     )
 
 
-def glycine_vectors() -> Floats:
-    """(n, 3) vectors that PETS2 made of its peaks by clustering them over frames (.xyz), Å⁻¹, in our laboratory."""
-    pets = np.loadtxt(data_folder() / "glycine_pets" / "glycine.xyz")[:, :3]
-    return np.asarray(pets * np.array([1.0, -1.0, -1.0]))  # docs/conventions.md: turned by 180° about x
+def glycine_pets() -> tuple[Floats, Floats, tuple[float, ...]]:
+    """What PETS2 made of its peaks, in our laboratory: ub (3, 3), vectors (n, 3) of peaks clustered over frames (.xyz),
+    both in Å⁻¹; and its own cell, refined without constraint."""
+    base = data_folder() / "glycine_pets"
+    pets = read_cif_pets(base / "glycine.cif_pets")
+    ub, _ = to_laboratory(pets)
+    vectors = np.loadtxt(base / "glycine.xyz")[:, :3] @ (ub @ np.linalg.inv(pets.ub)).T
+    return ub, vectors, pets.cell.parameters
 
 
 def quartz_spots() -> tuple[Spots, tuple[float, ...]]:
