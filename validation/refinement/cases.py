@@ -12,7 +12,7 @@ QUARTZ_CIF, ALBITE_CIF = "quartz_pets/quartz_P3221_reference.cif", "albite/jana2
 ALBITE_PETS = "albite/pets2_albite.cif_pets"
 QUARTZ_PETS, QUARTZ_DIALS = "quartz_pets/quartz_exp_data.cif_pets", "quartz_dials/dials_dyn.cif_pets"
 AS_DIFFBLOCH = {"g_max_per_angstrom": 2.0, "r_s_g_max": 0.9, "steps": 42}
-AS_JANA = {"g_max_per_angstrom": 2.1, "r_s_g_max": 0.7, "d_s_g_min_per_angstrom": 0.0}
+AS_JANA = {"g_max_per_angstrom": 2.1, "r_s_g_max": 0.7, "d_s_g_min_per_angstrom": 0.0, "mosaic_blocks": 5}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +92,7 @@ CASES = (
         data=QUARTZ_DIALS,
         model=QUARTZ_CIF,
         settings=AS_DIFFBLOCH,
+        every=3,
     ),
     Case(
         id="quartz-pets-kinematical",
@@ -99,5 +100,6 @@ CASES = (
         data=QUARTZ_PETS,
         model=QUARTZ_CIF,
         settings={**AS_DIFFBLOCH, "kinematical": True},
+        every=3,
     ),
 )
