@@ -33,6 +33,8 @@ class Orientation:
     ub: (3, 3) Å⁻¹, columns a*, b*, c* in the laboratory at tilt 0. rotation: (frames, 3, 3) with
     g_lab = rotation[f] @ ub @ h, stage angle and per-frame correction inside. centre_px: (frames, 2) fast, slow.
     ``microscope`` is the refined instrument (camera length, tilt axis, ellipse). ``indexed``: (frames,) bool.
+    ``tilt_axis_sd_deg``: standard deviation of its tilt axis; ``sense_sigmas``: by how many standard deviations between
+    frames the sense of rotation is decided (None for both: serial).
     ``hall`` is the Laue-compatible symmetry found for the lattice in this setting (e.g. '-P 2 2'), a working
     hypothesis for merging. ``notes`` are sentences for the report (sense of rotation and how sure, and so on).
     """
@@ -47,6 +49,8 @@ class Orientation:
     centring: str
     indexed_peaks_fraction: float
     notes: tuple[str, ...] = ()
+    tilt_axis_sd_deg: float | None = None
+    sense_sigmas: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

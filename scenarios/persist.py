@@ -82,10 +82,12 @@ def _split(value: object) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def _build(cls: type[T], values: Any, *, source: str) -> T:
     hints = get_type_hints(cls)
-    names = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
-    if not isinstance(values, dict) or set(values) != set(names):
+    fields = dataclasses.fields(cls)  # type: ignore[arg-type]
+    names = [field.name for field in fields]
+    needed = {field.name for field in fields if field.default is dataclasses.MISSING}  # what came later has a default
+    if not isinstance(values, dict) or not needed <= set(values) <= set(names):
         raise InputError(f"{source}: must hold exactly {', '.join(names)}")
-    return cls(**{name: _field(hints[name], values[name], source=f"{source}: {name}") for name in names})
+    return cls(**{name: _field(hints[name], values[name], source=f"{source}: {name}") for name in values})
 
 
 def _field(hint: Any, value: Any, *, source: str) -> Any:

@@ -100,6 +100,9 @@ def _orientation(orientation: Orientation | None, scores: Scores) -> dict[str, A
         "median_error_deg": score.median_error_deg if score else None,  # likewise
         "right_frames_percent": score.right_percent if score else None,  # likewise: within a degree
         "common_rotation_deg": score.common_deg if score else None,  # beyond the contract
+        "tilt_axis_deg": orientation.microscope.projection.tilt_axis_deg if orientation else None,  # likewise
+        "tilt_axis_sd_deg": orientation.tilt_axis_sd_deg if orientation else None,  # likewise, as the fit has it
+        "sense_of_rotation_sigmas": orientation.sense_sigmas if orientation else None,  # likewise: how sure
     }
 
 

@@ -96,11 +96,11 @@ def assemble(
     indexed = (around >= 5) & (on_frame >= 0.3 * every)
     low = np.linalg.norm(found.hkl @ ub.T, axis=1) < 0.9 * g_max
     fraction = float(np.mean(found.good[low | ~found.good])) if len(low) else 0.0
+    optics = geometry.microscope.projection
     log.append(
-        f"frames: corrections {np.sqrt(np.mean(turn_deg**2, axis=0)).round(3).tolist()}° rms about x, y, "
-        f"z; azimuth {geometry.microscope.projection.tilt_axis_deg:.3f}°; residual {fit.rms_px:.3f} px; ellipse "
-        f"{geometry.microscope.projection.ellipse_percent:.2f} % at "
-        f"{geometry.microscope.projection.ellipse_azimuth_deg:.0f}°; {geometry.distortion.sentence()}"
+        f"frames: corrections {np.sqrt(np.mean(turn_deg**2, axis=0)).round(3).tolist()}° rms about x, y, z; "
+        f"azimuth {optics.tilt_axis_deg:.3f} ± {fit.axis_sd_deg:.3f}°; residual {fit.rms_px:.3f} px; "
+        f"ellipse {optics.ellipse_percent:.2f} % at {optics.ellipse_azimuth_deg:.0f}°; {geometry.distortion.sentence()}"
     )
     log.append(fit.looseness.sentence())
     log.append(f"{fit.rocking.sentence()}; relative error of the kinematical model {100 * fit.error:.1f} %")
@@ -119,6 +119,8 @@ def assemble(
         hall=evidence.hall,
         centring=centring,
         indexed_peaks_fraction=fraction,
+        tilt_axis_sd_deg=fit.axis_sd_deg,
+        sense_sigmas=found.sense_sigmas,
         notes=tuple(log),
     )
     return ReducedSeries(

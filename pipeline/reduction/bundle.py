@@ -57,7 +57,7 @@ SIGNIFICANT = 4.0  # standard deviations that a harmonic of the distortion must 
 class BundleFit:
     """Geometry, scale of each frame (frames,), rocking curve, how far frames stray, relative error of the model of the
     intensities, expected intensities (n,) in counts, rms of the stronger half of the positions in px, standard
-    deviations (frames, 3) of the turns about x, y, z."""
+    deviations (frames, 3) of the turns about x, y, z, and of the azimuth of the tilt axis."""
 
     geometry: Geometry
     scale: Floats
@@ -67,6 +67,7 @@ class BundleFit:
     expected: Floats
     rms_px: float
     turn_sd_deg: Floats
+    axis_sd_deg: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -223,6 +224,7 @@ def refine_bundle(
         expected=_model(state, o, where, group)[0],
         rms_px=rms,
         turn_sd_deg=np.degrees(deviations[1][:, 2:5]),
+        axis_sd_deg=float(np.degrees(deviations[0][3 + len(freedom)])),
     )
 
 

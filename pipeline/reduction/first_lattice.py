@@ -87,14 +87,16 @@ def opposite_sense(geometry: Geometry) -> Geometry:
     )
 
 
-def decide_sense(dataset: Dataset, peaks: Peaks, geometry: Geometry) -> tuple[Geometry, str]:
+def decide_sense(dataset: Dataset, peaks: Peaks, geometry: Geometry) -> tuple[Geometry, str, float]:
+    """The geometry with the sense of rotation that the curvature of the Ewald sphere asks for, a sentence, and by how
+    many standard deviations between frames."""
     points = points_at_zero_tilt(peaks=peaks, geometry=geometry)
     hkl, good = index_in_space(points=points, ub=geometry.ub)
     sweep = sweep_of(dataset, geometry.microscope.projection.tilt_axis_deg)
     g: Floats = turned(geometry.rotation, peaks.frame, hkl @ geometry.ub.T)
     good &= np.linalg.norm(g, axis=1) > 0.25
     if np.count_nonzero(good) < 20:
-        return geometry, "sense of rotation: too few spots beyond 0.25 Å⁻¹ to decide, the nominal sense is kept"
+        return geometry, "sense of rotation: too few spots beyond 0.25 Å⁻¹ to decide, the nominal sense is kept", 0.0
     _, half = excitation(g_lab=g[good], sweep=sweep)
     sense = sense_of_rotation(
         g_model=g[good],
@@ -104,7 +106,7 @@ def decide_sense(dataset: Dataset, peaks: Peaks, geometry: Geometry) -> tuple[Ge
         wavenumber=sweep.wavenumber,
         width=0.005,
     )
-    return (geometry if sense.keep else opposite_sense(geometry)), sense.sentence()
+    return (geometry if sense.keep else opposite_sense(geometry)), sense.sentence(), abs(sense.sigmas)
 
 
 def index_series(
@@ -116,7 +118,7 @@ def index_series(
     log = []
     geometry = start
     for attempt in range(2):
-        geometry, sentence = decide_sense(dataset, peaks, geometry)
+        geometry, sentence, sigmas = decide_sense(dataset, peaks, geometry)
         sweep = sweep_of(dataset, geometry.microscope.projection.tilt_axis_deg)
         geometry, hkl, good, _ = refine_primitive(
             peaks=peaks,
@@ -163,4 +165,4 @@ def index_series(
     found, jumped, more = look_again(
         peaks=peaks, found=found, sweep=sweep, px_per_angstrom=px, g_max_per_angstrom=g_peaks, width_per_angstrom=WIDTH
     )
-    return found, jumped, log + more
+    return replace(found, sense_sigmas=sigmas), jumped, log + more

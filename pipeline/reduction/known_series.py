@@ -98,7 +98,7 @@ def index_with_known_cell(
             f"the spots lie on the best, {100 * oriented.next_fraction:.0f} % on another"
         )
     g_peaks = float(np.quantile(np.linalg.norm(points_at_zero_tilt(peaks=peaks, geometry=geometry), axis=1), 0.995))
-    geometry, sentence = decide_sense(dataset, peaks, geometry)
+    geometry, sentence, sigmas = decide_sense(dataset, peaks, geometry)
     log.append(sentence)
     if given.centring is None:
         hkl, good = index_in_space(points=points_at_zero_tilt(peaks=peaks, geometry=geometry), ub=geometry.ub)
@@ -127,4 +127,4 @@ def index_with_known_cell(
         peaks=peaks, found=found, sweep=sweep, px_per_angstrom=px, g_max_per_angstrom=g_peaks, width_per_angstrom=WIDTH
     )
     log.append(f"known cell: {symmetry.system} {symmetry.centring}, residual {found.rms_px:.3f} px")
-    return found, jumped, log + more, g_peaks
+    return replace(found, sense_sigmas=sigmas), jumped, log + more, g_peaks

@@ -22,7 +22,7 @@ Ints = NDArray[np.int64]
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Indexed:
     """Geometry with indices: hkl (n, 3) and good (n,) of the spots, the fit, the symmetry and a line for each one
-    tried."""
+    tried; by how many standard deviations the sense of rotation is decided."""
 
     geometry: Geometry
     hkl: Ints
@@ -30,6 +30,7 @@ class Indexed:
     rms_px: float
     symmetry: LatticeSymmetry
     tried: tuple[str, ...]
+    sense_sigmas: float | None = None
 
 
 def spot_sigma_px(peaks: Peaks, floor_px: float = 0.05, spot_px: float = 1.0) -> Floats:
