@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pipeline.refinement.engine import FrameEngine, FrameTask
+from pipeline.refinement.engine import FrameEngine
 from pipeline.refinement.frames import select_frames
 from pipeline.refinement.parameters import parametrise
 from pipeline.refinement.settings import DynamicalSettings
+from pipeline.refinement.tasks import FrameTask
 from pipeline.types import Orientation, Refinement, Reflections
 from twin.files.errors import InputError
 from twin.physics.lattice import Floats

@@ -10,14 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pipeline.refinement.tasks import FrameResult, FrameTask
 from twin.physics.lattice import Floats
-
-if TYPE_CHECKING:
-    from pipeline.refinement.engine import FrameResult, FrameTask
 
 _STEP = 1e-6  # of a fractional coordinate, of U in Å², of an occupancy, of ln T, of a degree
 

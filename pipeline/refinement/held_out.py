@@ -10,11 +10,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipeline.refinement.engine import FrameTask
 from pipeline.refinement.figures import figures_of_merit, optimal_scale
 from pipeline.refinement.frames import FrameData
 from pipeline.refinement.problem import Problem, State, mosaicity_of, thicknesses_of
 from pipeline.refinement.scan import optimise_orientations
+from pipeline.refinement.tasks import FrameTask
 
 
 def split_frames(frames: Sequence[FrameData], *, every: int) -> tuple[tuple[FrameData, ...], tuple[FrameData, ...]]:

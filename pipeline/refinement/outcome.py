@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipeline.refinement.engine import FrameResult
 from pipeline.refinement.figures import figures_of_merit
 from pipeline.refinement.least_squares import Fit
 from pipeline.refinement.parameters import crystal_of, standard_uncertainties
 from pipeline.refinement.problem import Problem, State, mosaicity_of, thicknesses_of
 from pipeline.refinement.start import rebased
+from pipeline.refinement.tasks import FrameResult
 from pipeline.types import Orientation, Refinement
 
 

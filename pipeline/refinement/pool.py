@@ -11,9 +11,10 @@ from typing import Protocol
 
 from threadpoolctl import threadpool_limits
 
-from pipeline.refinement.engine import FrameEngine, FrameResult, FrameTask
+from pipeline.refinement.engine import FrameEngine
 from pipeline.refinement.parameters import Parametrisation
 from pipeline.refinement.settings import DynamicalSettings
+from pipeline.refinement.tasks import FrameResult, FrameTask
 from twin.files.parallel import WorkerDied
 
 

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from pipeline.refinement.engine import FrameResult, FrameTask, turn_matrix
 from pipeline.refinement.figures import optimal_scale
 from pipeline.refinement.frames import FrameData
 from pipeline.refinement.pool import FrameMap
 from pipeline.refinement.settings import DynamicalSettings, ThicknessModel
+from pipeline.refinement.tasks import FrameResult, FrameTask, turn_matrix
 from pipeline.refinement.thickness import thickness_quadrature
 from twin.physics.lattice import Floats
 
@@ -43,6 +43,7 @@ def scan_thickness(
     values: Floats,
     settings: DynamicalSettings,
     mosaicity_deg: float = 0.0,
+    few_beams: bool = False,
 ) -> tuple[Floats, Floats]:
     """(thickness in Å (T,), weighted residual (T,)): Σ w (I − k I_c)² / Σ w I² with a free scale a frame."""
     low, high = (10.0 * t for t in settings.thickness_scan_nm)
@@ -58,6 +59,7 @@ def scan_thickness(
             thickness_angstrom=high,
             tilt_deg=np.zeros(2),
             mosaicity_deg=mosaicity_deg,
+            few_beams=few_beams,
             scan_angstrom=slabs,
         )
         for f in frames
@@ -80,6 +82,7 @@ def optimise_orientations(
     thickness_angstrom: Floats,
     mosaicity_deg: float = 0.0,
     prior_deg: float | None = None,
+    few_beams: bool = False,
     cycles: int = 6,
 ) -> tuple[tuple[FrameData, ...], Floats, Floats]:
     """Turn each frame about x and y to its best fit, structure and thicknesses (F,) fixed.
@@ -102,6 +105,7 @@ def optimise_orientations(
                 tilt_deg=a,
                 mosaicity_deg=mosaicity_deg,
                 orientation=derivatives,
+                few_beams=few_beams,
             )
             for f, t, a in zip(frames, thickness_angstrom, at, strict=True)
         ]

@@ -34,6 +34,7 @@ class DynamicalSettings:
     hydrogens: free, riding on the atom that they are bonded to, or fixed (see ``parametrise``).
     bond_sd_angstrom, u_sd_angstrom2: restrain bonds to their lengths in the model, and U_eq of bonded sites to each
     other, by these standard deviations (in units of the data's mean residual); None for no restraint.
+    max_cycles: a cycle is worth three steps by the slope of χ² alone.
     hold_out_every: every n-th frame is left out of the refinement and predicted from it; 0 for none.
     """
 

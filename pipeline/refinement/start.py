@@ -38,6 +38,7 @@ def find_start(problem: Problem, frames: tuple[FrameData, ...]) -> State:
             break
         frames, tilt, _ = optimise_orientations(
             frame_map=problem.mapped,
+            few_beams=problem.few_beams,
             frames=frames,
             values=values,
             thickness_angstrom=np.full(len(frames), thickness),
@@ -55,7 +56,7 @@ def find_start(problem: Problem, frames: tuple[FrameData, ...]) -> State:
     )
 
 
-def look_again(problem: Problem, state: State, *, nominal: tuple[FrameData, ...], choose_beams: bool) -> State | None:
+def look_again(problem: Problem, state: State, *, nominal: tuple[FrameData, ...]) -> State | None:
     """With the refined structure, scan the thickness and turn suspicious frames from where they were first said to be.
 
     None when neither finds anything better than what the least squares has, and no frame turned so far in it that its
@@ -65,18 +66,19 @@ def look_again(problem: Problem, state: State, *, nominal: tuple[FrameData, ...]
     values = state.point[: layout.structure]
     thickness, mosaicity = thicknesses_of(layout, state), mosaicity_of(layout, state)
     frames = rebased(layout, state)
-    changed = choose_beams and bool(np.abs(tilts_of(layout, state)).max() > _TURN_THAT_CHANGES_BEAMS_DEG)
+    changed = turned_far(layout, state)
     if settings.thickness_nm is None and layout.thicknesses == 1:
         scanned = _scan(problem, frames, values, 2, near=float(thickness[0]), mosaicity_deg=mosaicity)
         if abs(scanned / thickness[0] - 1.0) > 0.15:
             thickness, changed = np.full(len(frames), scanned), True
     if settings.refine_orientations:
-        present = problem.mapped(frame_tasks(problem, state, derivatives=False))
+        present = problem.mapped(frame_tasks(problem, state))
         now = np.array([frame_residual(f, r.intensity) for f, r in zip(frames, present, strict=True)])
         suspects = _suspects(frames, nominal, now, sd_deg=settings.orientation_sd_deg)
         if suspects:
             trial, _, residual = optimise_orientations(
                 frame_map=problem.mapped,
+                few_beams=problem.few_beams,
                 frames=[nominal[i] for i in suspects],
                 values=values,
                 thickness_angstrom=thickness[suspects],
@@ -106,6 +108,23 @@ def _suspects(
     return [int(i) for i in np.flatnonzero(bad)]
 
 
+def turned_far(layout: Layout, state: State) -> bool:
+    """Whether a frame has turned so far in the least squares that its beams should be chosen anew."""
+    return bool(np.abs(tilts_of(layout, state)).max() > _TURN_THAT_CHANGES_BEAMS_DEG)
+
+
+def moved_into_frames(layout: Layout, state: State) -> State:
+    """The same state with tilts of zero."""
+    structure = layout.structure
+    return state_at(
+        layout,
+        frames=rebased(layout, state),
+        values=state.point[:structure],
+        thickness_angstrom=thicknesses_of(layout, state),
+        mosaicity_deg=mosaicity_of(layout, state),
+    )
+
+
 def rebased(layout: Layout, state: State) -> tuple[FrameData, ...]:
     """Frames with their refined tilts taken into their orientation (and so into the choice of beams)."""
     return tuple(turned_frame(f, tilt) for f, tilt in zip(state.frames, tilts_of(layout, state), strict=True))
@@ -123,7 +142,12 @@ def _scan(
         span = (max(low, 0.04 * near), max(min(high, 0.25 * near), 1.5 * max(low, 0.04 * near)))
         settings = replace(settings, thickness_scan_nm=span)
     trial, residual = scan_thickness(
-        frame_map=problem.mapped, frames=chosen, values=values, settings=settings, mosaicity_deg=mosaicity_deg
+        frame_map=problem.mapped,
+        few_beams=problem.few_beams,
+        frames=chosen,
+        values=values,
+        settings=settings,
+        mosaicity_deg=mosaicity_deg,
     )
     problem.note("thickness", cycle, 100.0 * float(np.sqrt(residual.min())))
     return float(trial[np.argmin(residual)])

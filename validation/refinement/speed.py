@@ -17,11 +17,12 @@ from time import process_time
 import numpy as np
 
 from pipeline.refinement.dynamical import refine_dynamical
-from pipeline.refinement.engine import FrameEngine, FrameTask
+from pipeline.refinement.engine import FrameEngine
 from pipeline.refinement.frames import FrameData, exposure_directions
 from pipeline.refinement.measured import read_series
 from pipeline.refinement.parameters import parametrise
 from pipeline.refinement.settings import DynamicalSettings
+from pipeline.refinement.tasks import FrameTask
 from twin.files.cif import read_crystal
 from twin.model.crystal import Crystal
 from twin.physics.lattice import Floats, Ints

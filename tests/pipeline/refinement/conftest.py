@@ -10,10 +10,11 @@ import pytest
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from pipeline.refinement.engine import FrameEngine, FrameTask
+from pipeline.refinement.engine import FrameEngine
 from pipeline.refinement.frames import FrameData, exposure_directions, relative_excitation
 from pipeline.refinement.parameters import crystal_of, parametrise
 from pipeline.refinement.settings import DynamicalSettings
+from pipeline.refinement.tasks import FrameTask
 from pipeline.types import Orientation, Reflections
 from twin.model.crystal import Cell, Crystal, Site
 from twin.model.instrument import Beam, Detector, Microscope, Projection

@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.refinement.engine import FrameEngine, FrameTask, turn_matrix
+from pipeline.refinement.engine import FrameEngine
 from pipeline.refinement.frames import exposure_directions, select_frames
 from pipeline.refinement.parameters import parametrise
 from pipeline.refinement.potential import fill_table, matrix_index, plan_table
 from pipeline.refinement.scan import averaging_matrix
 from pipeline.refinement.settings import DynamicalSettings
+from pipeline.refinement.tasks import FrameTask, turn_matrix
 from pipeline.refinement.thickness import thickness_quadrature
 from twin.model.crystal import Crystal
 from twin.physics.lattice import rotation_matrix, tilt_axis_vector

@@ -11,13 +11,14 @@ import pytest
 
 import pipeline.refinement.engine as engine_module
 from pipeline.io.shelx_model import parse_shelx_model
-from pipeline.refinement.engine import FrameEngine, FrameTask
+from pipeline.refinement.engine import FrameEngine
 from pipeline.refinement.frames import FrameData, block_positions, exposure_directions, mosaic_directions
 from pipeline.refinement.hand import hand_z, inverted
 from pipeline.refinement.held_out import split_frames
 from pipeline.refinement.measured import read_series, with_cell
 from pipeline.refinement.parameters import parametrise
 from pipeline.refinement.settings import DynamicalSettings
+from pipeline.refinement.tasks import FrameTask
 from pipeline.types import Refinement
 from twin.files.errors import InputError
 from twin.model.crystal import Cell, Crystal, Site
