@@ -9,11 +9,23 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from pipeline.refinement.engine import FrameEngine
 from pipeline.refinement.measured import read_series
+from pipeline.refinement.parameters import parametrise
+from pipeline.refinement.settings import DynamicalSettings
+from pipeline.refinement.tasks import FrameTask
 from twin.files.cif import read_crystal
 from twin.files.errors import InputError
 from validation.realdata import data_folder
-from validation.refinement.agreement import UREA_CIF, UREA_THICKNESS_ANGSTROM, compare_urea, tilted_thickness_angstrom
+from validation.refinement.agreement import (
+    UREA,
+    UREA_CIF,
+    UREA_THICKNESS_ANGSTROM,
+    compare_urea,
+    tilted_thickness_angstrom,
+    urea_frames,
+)
+from validation.refinement.bethe import BetheEngine
 from validation.refinement.cases import ALBITE_CIF, CASES, Case
 from validation.refinement.kept import code_digest, kept_rows, read_kept
 from validation.refinement.measured import (
@@ -121,6 +133,31 @@ def test_thickness_at_high_tilts_is_what_dyngo_took() -> None:
     assert tilted_thickness_angstrom(60.0, correction=0.1) == pytest.approx(1.1 * UREA_THICKNESS_ANGSTROM)
     with_it, without = (compare_urea(FOLDER, every=20, correction=p).by_frame[[0, -1]] for p in (0.086538, 0.0))
     assert with_it.mean() < without.mean()
+
+
+def test_weak_beams_by_second_order_are_as_good_as_coupled_ones() -> None:
+    """Beams to 0.03 Å⁻¹ coupled, and those from 0.015 folded in, differ by a fraction of what leaving them out does."""
+    few = replace(UREA, steps=24, mosaic_blocks=1, mosaicity_deg=0.0, s_g_max_per_angstrom=0.015)
+    many = replace(few, s_g_max_per_angstrom=0.03)
+    frame = urea_frames(FOLDER, read_jana_list(FOLDER / UREA_CIF), [36], settings=few)[0]
+    crystal = read_crystal(FOLDER / UREA_CIF)
+    parametrisation = parametrise(crystal, anisotropic=True)
+    task = FrameTask(
+        frame=frame, values=parametrisation.start, thickness_angstrom=600.0, tilt_deg=np.zeros(2), mosaicity_deg=0.0
+    )
+
+    def amplitudes(settings: DynamicalSettings, weak: float) -> np.ndarray:
+        engine = BetheEngine(
+            parametrisation=parametrisation, settings=settings, energy_kev=200.0, weak_s_max_per_angstrom=weak
+        )
+        return np.sqrt(engine.intensity(task))
+
+    exact = amplitudes(many, 0.03)
+    engine = FrameEngine(parametrisation=parametrisation, settings=many, energy_kev=200.0)
+    ours = np.sqrt(engine.evaluate(task).intensity)
+    np.testing.assert_allclose(exact, ours, rtol=2e-3, atol=1e-3 * exact.max())
+    left_out, folded = (np.abs(amplitudes(few, weak) - exact).sum() for weak in (0.0151, 0.03))
+    assert folded < 0.6 * left_out
 
 
 def test_published_uncertainties_are_read() -> None:
