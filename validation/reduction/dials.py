@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import resource
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import which
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from twin.files.nxmx import write_dataset
-from twin.model.dataset import Dataset
+from twin.physics.lattice import rotation_matrix
+
+Floats = NDArray[np.float64]
 
 SCRIPT = Path(__file__).parent.parent / "peers" / "dials_results.py"
 PYTHON = os.environ.get("EDTWIN_PEER_DIALS", "/usr/bin/python3")
@@ -23,9 +26,8 @@ PYTHON = os.environ.get("EDTWIN_PEER_DIALS", "/usr/bin/python3")
 class DialsResult:
     """Arrays of validation/peers/dials_results.py, empty with ``failed`` saying at which step and why."""
 
-    arrays: dict[str, NDArray[np.generic]]
+    arrays: dict[str, NDArray[Any]]
     cpu_s: float
-    spots: int
     failed: str
 
 
@@ -54,17 +56,21 @@ def _step(folder: Path, *words: str) -> str:
     return f"{words[0]}: {lines[-1].strip()[:120] if lines else 'no message'}"
 
 
-def run_dials(
-    dataset: Dataset, folder: Path, *, scan_varying: bool = True, joined: tuple[str, ...] = ()
-) -> DialsResult:
-    """The whole chain with defaults but a fixed distance (it cannot be told from the cell). ``joined``: more words for
-    dials.index."""
-    folder.mkdir(parents=True, exist_ok=True)
-    write_dataset(folder / "frames.nxs", dataset)
+def dials_frame_ub(arrays: Mapping[str, NDArray[Any]]) -> Floats:
+    """ub in the laboratory in the middle of each frame, (frames, 3, 3)."""
+    turns = [rotation_matrix(axis=arrays["axis"], angle_deg=float(angle)) for angle in arrays["alpha_deg"]]
+    ours = np.diag([-1.0, 1.0, -1.0])  # DIALS turns McStas axes by 180° about y
+    return np.asarray(ours @ arrays["setting"] @ np.array(turns) @ arrays["fixed"] @ arrays["a"], dtype=np.float64)
+
+
+def run_dials(frames: Path, *, scan_varying: bool = True, joined: tuple[str, ...] = ()) -> DialsResult:
+    """The whole chain in the folder of ``frames``, with defaults but a fixed distance, which cannot be told from the
+    cell. ``joined``: more words for dials.index."""
+    folder = frames.parent
     fixed = "detector.fix=distance"
     varying = f"scan_varying={scan_varying}"
     steps = (
-        ("dials.import", "frames.nxs"),
+        ("dials.import", frames.name),
         ("dials.find_spots", "imported.expt", "nproc=1"),
         ("dials.index", "imported.expt", "strong.refl", fixed, *joined),
         ("dials.refine", "indexed.expt", "indexed.refl", fixed, varying),
@@ -78,14 +84,14 @@ def run_dials(
             break
     spent = _children_s() - before
     last = "integrated" if not failed else "refined" if (folder / "refined.refl").exists() else "indexed"
-    arrays: dict[str, NDArray[np.generic]] = {}
+    arrays: dict[str, NDArray[Any]] = {}
     if (folder / f"{last}.refl").exists():
         message = _step(folder, PYTHON, str(SCRIPT), f"{last}.expt", f"{last}.refl", "result.npz")
         if not message:
             with np.load(folder / "result.npz") as file:
                 arrays = {name: file[name] for name in file.files}
         failed = failed or message
-    return DialsResult(arrays=arrays, cpu_s=spent, spots=0, failed=failed)
+    return DialsResult(arrays=arrays, cpu_s=spent, failed=failed)
 
 
 def _children_s() -> float:

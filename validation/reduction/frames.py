@@ -18,69 +18,51 @@ from twin.physics.electrons import wavenumber_per_angstrom
 from twin.physics.lattice import miller_indices, reciprocal_matrix, rotation_matrix, tilt_axis_vector
 from twin.physics.projection import pixels_from_g
 from twin.physics.structure_factors import structure_factors
-from validation.reduction.crystals import CRYSTALS
+from validation.reduction.conditions import Conditions
+from validation.reduction.information import SPOT_SIGMA_PX, amplitude_information
+from validation.reduction.lens import seen_at
+from validation.reference import BROOKITE, IN2O3
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-SPOT_SIGMA_PX = 1.0
-DISTORTION_RADIUS_PX = 256.0
+CRYSTALS = {crystal.name: crystal for crystal in (IN2O3, BROOKITE)}
+SIZE_PX = 512
+PER_PX = 0.0075  # Å⁻¹
+ENERGY_KEV = 200.0
+G_MAX_PER_ANGSTROM = 1.7
+BEAM_COUNTS, BEAM_SIGMA_PX = 3e4, 4.0 / 3.0  # of the direct beam: counts of its middle pixel, width
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Conditions:
-    """What a series suffers from. ``strong_counts``: of the twentieth strongest reflection, whole rocking curve."""
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Scene:
+    """A series before it is drawn: nominal and actual instrument; ub at tilt 0; hkl (n, 3) and f2 (n,), 1 for the
+    twentieth strongest; of each frame its angle at the start, rotation at mid-exposure (frames, 3, 3), direct beam
+    (frames, 2) in px, scale (frames,); width of the rocking curve (a standard deviation) in Å⁻¹."""
 
-    name: str
-    size_nm: float
-    strong_counts: float
-    background: float
-    ellipse_percent: float = 0.0
-    jitter_deg: float = 0.0
-    centre_jitter_px: float = 0.0
-    drift_px: float = 0.0
-    scale_sd: float = 0.0
-    axis_error_deg: float = 0.0
-    parabolic_percent: float = 0.0  # along 40° from the fast axis; this and the next two at DISTORTION_RADIUS_PX
-    barrel_percent: float = 0.0
-    spiral_percent: float = 0.0
-    crystal: str = "In2O3"
-    frames: int = 480
-    step_deg: float = 0.25
-    seed: int = 4
+    conditions: Conditions
+    nominal: Microscope
+    actual: Microscope
+    ub: Floats
+    hkl: Ints
+    f2: Floats
+    alpha_deg: Floats
+    rotation: Floats
+    centre_px: Floats
+    scale: Floats
+    width_per_angstrom: float
 
 
-IDEAL = Conditions(name="ideal", size_nm=40.0, strong_counts=20000.0, background=1.0)
-HARD = Conditions(
-    name="hard",
-    size_nm=25.0,
-    strong_counts=8000.0,
-    background=2.0,
-    ellipse_percent=0.5,
-    jitter_deg=0.05,
-    centre_jitter_px=0.3,
-    drift_px=3.0,
-    scale_sd=0.15,
-    axis_error_deg=17.0,
-)
-WEAK = Conditions(name="weak", size_nm=40.0, strong_counts=400.0, background=2.0)
-DISTORTED = Conditions(
-    name="distorted",
-    size_nm=30.0,
-    strong_counts=20000.0,
-    background=2.0,
-    ellipse_percent=1.5,
-    parabolic_percent=1.0,
-    barrel_percent=1.5,
-    spiral_percent=-1.0,
-    jitter_deg=0.02,
-    centre_jitter_px=0.2,
-    axis_error_deg=1.0,
-    crystal="brookite",
-    frames=220,
-    step_deg=0.5,
-    seed=5,
-)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Exposure:
+    """What one frame gets: of every reflection of the scene (n,) the electrons, their derivative by the excitation
+    error, the part of the rocking curve that is swept and the lever arm about the tilt axis in Å⁻¹; g (n, 3)."""
+
+    g: Floats
+    electrons: Floats
+    slope: Floats
+    part: Floats
+    lever: Floats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -90,34 +72,114 @@ class Known:
     leaves to the best estimator."""
 
     dataset: Dataset
-    actual: Microscope
-    ub: Floats
-    rotation: Floats
+    scene: Scene
     hkl: Ints
     f2: Floats
     counts: Floats
     variance: Floats
 
+    @property
+    def ub(self) -> Floats:
+        """(3, 3) at tilt 0."""
+        return self.scene.ub
 
-def _microscope(conditions: Conditions) -> tuple[Microscope, Microscope]:
+    @property
+    def rotation(self) -> Floats:
+        """(frames, 3, 3) at mid-exposure."""
+        return self.scene.rotation
+
+
+def _microscopes(conditions: Conditions) -> tuple[Microscope, Microscope]:
     """Nominal and actual."""
-    k = wavenumber_per_angstrom(energy_kev=200.0)
+    k = wavenumber_per_angstrom(energy_kev=ENERGY_KEV)
+    middle = 0.5 * (SIZE_PX - 1)
     projection = Projection(
-        camera_length_mm=0.055 * k / 0.0075,
-        centre_fast_px=255.5,
-        centre_slow_px=255.5,
+        camera_length_mm=0.055 * k / PER_PX,
+        centre_fast_px=middle,
+        centre_slow_px=middle,
         tilt_axis_deg=32.0,
         ellipse_percent=conditions.ellipse_percent,
         ellipse_azimuth_deg=70.0,
     )
+    detector = Detector(name="ideal", fast_px=SIZE_PX, slow_px=SIZE_PX, pixel_size_um=55.0, counter_max=2**24)
     actual = Microscope(
         name="kinematical",
-        beam=Beam(energy_kev=200.0, diameter_nm=100.0, flux_e_per_angstrom2_s=1.0),
-        detector=Detector(name="ideal", fast_px=512, slow_px=512, pixel_size_um=55.0, counter_max=2**24),
+        beam=Beam(energy_kev=ENERGY_KEV, diameter_nm=100.0, flux_e_per_angstrom2_s=1.0),
+        detector=detector,
         projection=projection,
     )
     said = replace(projection, ellipse_percent=0.0, tilt_axis_deg=32.0 - conditions.axis_error_deg)
     return replace(actual, projection=said), actual
+
+
+def draw_scene(conditions: Conditions, rng: np.random.Generator) -> Scene:
+    """Orientation of the crystal and errors of the instrument."""
+    c = conditions
+    nominal, actual = _microscopes(c)
+    q, _ = np.linalg.qr(rng.normal(size=(3, 3)))
+    crystal = CRYSTALS[c.crystal]
+    ub = q * np.sign(np.linalg.det(q)) @ reciprocal_matrix(crystal.cell)
+    hkl = miller_indices(reciprocal=ub, g_max_per_angstrom=G_MAX_PER_ANGSTROM)
+    f2 = np.abs(structure_factors(crystal=crystal, hkl=hkl)) ** 2
+    keep = (f2 > 1e-8) & np.any(hkl != 0, axis=1)
+    alpha = np.asarray(c.step_deg * (np.arange(c.frames) - 0.5 * c.frames), dtype=np.float64)
+    centre = 0.5 * (SIZE_PX - 1) + c.centre_jitter_px * rng.normal(size=(c.frames, 2))
+    centre += c.drift_px * np.cumsum(rng.normal(size=(c.frames, 2)), axis=0) / np.sqrt(c.frames)
+    wobble = c.jitter_deg * rng.normal(size=(c.frames, 3))
+    axis = tilt_axis_vector(actual.projection.tilt_axis_deg)
+    return Scene(
+        conditions=c,
+        nominal=nominal,
+        actual=actual,
+        ub=ub,
+        hkl=hkl[keep],
+        f2=f2[keep] / np.sort(f2[keep])[-20],
+        alpha_deg=alpha,
+        rotation=np.array(
+            [
+                _turn(w) @ rotation_matrix(axis=axis, angle_deg=float(a) + 0.5 * c.step_deg)
+                for w, a in zip(wobble, alpha, strict=True)
+            ]
+        ),
+        centre_px=centre,
+        scale=np.exp(c.scale_sd * rng.normal(size=c.frames)),
+        width_per_angstrom=0.44 / (10.0 * c.size_nm),  # of sin²(πst)/(πs)² in its middle
+    )
+
+
+def _turn(vector_deg: Floats) -> Floats:
+    angle = float(np.linalg.norm(vector_deg))
+    return rotation_matrix(axis=vector_deg, angle_deg=angle) if angle > 0 else np.eye(3)
+
+
+def exposure(scene: Scene, frame: int) -> Exposure:
+    """Gaussian rocking curves, averaged over the sweep of the frame."""
+    c, width = scene.conditions, scene.width_per_angstrom
+    k = wavenumber_per_angstrom(energy_kev=ENERGY_KEV)
+    g = scene.hkl @ (scene.rotation[frame] @ scene.ub).T
+    s = -g[:, 2] - np.sum(g**2, axis=1) / (2 * k)
+    lever = np.abs(np.cross(tilt_axis_vector(scene.actual.projection.tilt_axis_deg), g)[:, 2])
+    half = 0.5 * np.radians(c.step_deg) * np.maximum(lever, 1e-6)
+    high, low = (s + half) / width, (s - half) / width
+    part = 0.5 * (erf(high / np.sqrt(2)) - erf(low / np.sqrt(2)))
+    bend = (np.exp(-0.5 * high**2) - np.exp(-0.5 * low**2)) / (np.sqrt(2 * np.pi) * width)
+    # a node half an Å⁻¹ from the axis has a Lorentz factor of 2
+    unit = 0.5 * c.strong_counts * scene.f2 * np.radians(c.step_deg) * scene.scale[frame] / (2 * half)
+    return Exposure(g=g, electrons=unit * part, slope=unit * bend, part=part, lever=lever)
+
+
+def positions(scene: Scene, frame: int, g: Floats) -> Floats:
+    """Where reflections g (n, 3) land, (n, 2) in px, distortions included."""
+    centre = scene.centre_px[frame]
+    ideal = pixels_from_g(g_xy=g[:, :2], microscope=scene.actual, centre_px=centre)
+    return seen_at(ideal, centre, scene.conditions.lens)
+
+
+def diffuse(scene: Scene, g_length: Floats) -> Floats:
+    """Counts of a pixel at |g| between spots, without the direct beam."""
+    g = g_length
+    ring = 0.8 * np.exp(-(((g - 0.5) / 0.12) ** 2))
+    return np.asarray(scene.conditions.background * (0.5 + ring + 3 * np.exp(-g / 0.12)))
 
 
 def _draw(image: Floats, xy: Floats, electrons: Floats) -> None:
@@ -134,87 +196,57 @@ def _draw(image: Floats, xy: Floats, electrons: Floats) -> None:
         image[iy - reach : iy + reach + 1, ix - reach : ix + reach + 1] += e * np.outer(wy, wx)
 
 
-def _seen_at(xy: Floats, centre: Floats, conditions: Conditions) -> Floats:
-    """Positions (n, 2) after parabolic, barrel and spiral distortion, in polar coordinates about ``centre``."""
-    c = conditions
-    x, y = (xy - centre).T
-    r, phi = np.hypot(x, y) / DISTORTION_RADIUS_PX, np.arctan2(y, x)
-    along = 0.01 * (c.parabolic_percent * r**2 * np.cos(phi - np.radians(40.0)) + c.barrel_percent * r**3)
-    turned = 0.01 * c.spiral_percent * r**3
-    moved_x = (r + along) * np.cos(phi) - turned * np.sin(phi)
-    moved_y = (r + along) * np.sin(phi) + turned * np.cos(phi)
-    return np.stack([moved_x, moved_y], axis=1) * DISTORTION_RADIUS_PX + centre
+def on_detector(xy: Floats) -> NDArray[np.bool_]:
+    """Which positions (n, 2) have a whole spot on the detector."""
+    return np.asarray(np.all((xy > 12) & (xy < SIZE_PX - 13), axis=1))
 
 
-def make_known(conditions: Conditions, *, g_max_per_angstrom: float = 1.7) -> Known:
+def level_at(scene: Scene, frame: int, xy: Floats) -> Floats:
+    """Counts of a pixel beside the spots at ``xy`` (n, 2), the direct beam's tail included."""
+    r = np.linalg.norm(xy - scene.centre_px[frame], axis=-1)
+    return np.asarray(diffuse(scene, r * PER_PX) + BEAM_COUNTS * np.exp(-0.5 * (r / BEAM_SIGMA_PX) ** 2))
+
+
+def make_known(conditions: Conditions) -> Known:
     """Draw the errors of the instrument, then the frames."""
     c = conditions
     rng = np.random.default_rng(c.seed)
-    nominal, actual = _microscope(c)
-    k = wavenumber_per_angstrom(energy_kev=200.0)
-    q, _ = np.linalg.qr(rng.normal(size=(3, 3)))
-    crystal = CRYSTALS[c.crystal]
-    ub = q * np.sign(np.linalg.det(q)) @ reciprocal_matrix(crystal.cell)
-    hkl = miller_indices(reciprocal=ub, g_max_per_angstrom=g_max_per_angstrom)
-    f2 = np.abs(structure_factors(crystal=crystal, hkl=hkl)) ** 2
-    keep = (f2 > 1e-8) & np.any(hkl != 0, axis=1)
-    hkl, f2 = hkl[keep], f2[keep] / np.sort(f2[keep])[-20]
-    alpha = np.asarray(c.step_deg * (np.arange(c.frames) - 0.5 * c.frames), dtype=np.float64)
-    axis = tilt_axis_vector(actual.projection.tilt_axis_deg)
-    centre = 255.5 + c.centre_jitter_px * rng.normal(size=(c.frames, 2))
-    centre += c.drift_px * np.cumsum(rng.normal(size=(c.frames, 2)), axis=0) / np.sqrt(c.frames)
-    wobble = c.jitter_deg * rng.normal(size=(c.frames, 3))
-    scale = np.exp(c.scale_sd * rng.normal(size=c.frames))
-    width = 0.44 / (10.0 * c.size_nm)  # Å⁻¹, standard deviation of sin²(πst)/(πs)² in its middle
-    yy, xx = np.mgrid[:512, :512]
-    images = np.zeros((c.frames, 512, 512), dtype=np.uint32)
-    rotation = np.zeros((c.frames, 3, 3))
-    total, squares, curve = np.zeros(len(hkl)), np.zeros(len(hkl)), np.zeros(len(hkl))
-    unit = 0.5 * c.strong_counts  # a node half an Å⁻¹ from the axis has a Lorentz factor of 2
+    scene = draw_scene(c, rng)
+    line = np.arange(SIZE_PX, dtype=np.float64)
+    grid = np.stack(np.meshgrid(line, line), axis=-1)
+    images = np.zeros((c.frames, SIZE_PX, SIZE_PX), dtype=np.uint32)
+    n = len(scene.hkl)
+    total, curve, squares = np.zeros(n), np.zeros(n), np.zeros(n)
     for f in range(c.frames):
-        turn = float(np.linalg.norm(wobble[f]))
-        error = rotation_matrix(axis=wobble[f], angle_deg=turn) if turn > 0 else np.eye(3)
-        rotation[f] = error @ rotation_matrix(axis=axis, angle_deg=float(alpha[f]) + 0.5 * c.step_deg)
-        g = hkl @ (rotation[f] @ ub).T
-        s = -g[:, 2] - np.sum(g**2, axis=1) / (2 * k)
-        lever = np.abs(np.cross(axis, g)[:, 2])
-        half = 0.5 * np.radians(c.step_deg) * np.maximum(lever, 1e-6)
-        part = 0.5 * (erf((s + half) / width / np.sqrt(2)) - erf((s - half) / width / np.sqrt(2)))
-        mean = part / (2 * half)  # of the curve over the exposure, per Å⁻¹
-        electrons = unit * f2 * np.radians(c.step_deg) * mean * scale[f]
-        g_px = np.hypot(xx - centre[f, 0], yy - centre[f, 1]) * 0.0075
-        halo = c.background * (0.5 + 0.8 * np.exp(-(((g_px - 0.5) / 0.12) ** 2)) + 3 * np.exp(-g_px / 0.12))
-        expected = halo + 3e4 * np.exp(-0.5 * (g_px / 0.01) ** 2)
-        near = np.flatnonzero(electrons > 1e-3)
-        xy = _seen_at(pixels_from_g(g_xy=g[near, :2], microscope=actual, centre_px=centre[f]), centre[f], c)
-        _draw(expected, xy, electrons[near])
+        e = exposure(scene, f)
+        expected = level_at(scene, f, grid)
+        near = np.flatnonzero(e.electrons > 1e-3)
+        xy = positions(scene, f, e.g[near])
+        _draw(expected, xy, e.electrons[near])
         images[f] = rng.poisson(expected)
-        inside = near[np.all((xy > 12) & (xy < 499), axis=1) & (lever[near] > 0.05)]
-        total[inside] += electrons[inside]
-        curve[inside] += part[inside]
-        level = c.background * np.interp(
-            np.linalg.norm(g[inside], axis=1), [0, 0.2, 0.5, 0.8, 2], [3, 1, 1.3, 0.6, 0.5]
-        )
-        squares[inside] += electrons[inside] ** 2 / (electrons[inside] + 4 * np.pi * SPOT_SIGMA_PX**2 * level)
-    whole = (curve > 0.99) & (curve < 1.01) if c.jitter_deg == 0 else (curve > 0.9) & (curve < 1.1)
+        seen = on_detector(xy) & (e.lever[near] > 0.05)
+        inside, counts = near[seen], e.electrons[near[seen]]
+        total[inside] += counts
+        curve[inside] += e.part[inside]
+        squares[inside] += counts**2 * amplitude_information(counts, level_at(scene, f, xy[seen]))
+    slack = 0.01 if c.jitter_deg == 0 else 0.1
+    whole = np.abs(curve - 1.0) < slack
     dataset = Dataset(
         counts=images,
-        alpha_start_deg=alpha,
-        alpha_end_deg=np.asarray(alpha + c.step_deg, dtype=np.float64),
+        alpha_start_deg=scene.alpha_deg,
+        alpha_end_deg=np.asarray(scene.alpha_deg + c.step_deg, dtype=np.float64),
         exposure_s=np.ones(c.frames),
-        bad_pixels=np.zeros((512, 512), dtype=bool),
-        microscope=nominal,
+        bad_pixels=np.zeros((SIZE_PX, SIZE_PX), dtype=bool),
+        microscope=scene.nominal,
         mode="continuous",
         precession_deg=0.0,
         name=c.name,
     )
     return Known(
         dataset=dataset,
-        actual=actual,
-        ub=ub,
-        rotation=rotation,
-        hkl=hkl[whole],
-        f2=f2[whole],
+        scene=scene,
+        hkl=scene.hkl[whole],
+        f2=scene.f2[whole],
         counts=total[whole],
         variance=total[whole] ** 2 / np.maximum(squares[whole], 1e-12),
     )
