@@ -21,15 +21,13 @@ from twin.physics.lattice import Floats
 class Evaluation:
     """χ² at a point; gradient (P,) = Jᵀ W r with r = observed − calculated; normal (P, P) = Jᵀ W J; None if not asked.
 
-    ``point``: the parameter vector after the model adjusted what it eliminates (scales), if it did. ``fresh`` is False
-    when the derivatives are those of an earlier point.
+    ``point``: the parameter vector after the model adjusted what it eliminates (scales), if it did.
     """
 
     chi2: float
     gradient: Floats | None = None
     normal: Floats | None = None
     point: Floats | None = None
-    fresh: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,10 +35,7 @@ class Control:
     """How to iterate. shift_over_su: converged when every shift is below this fraction of its s.u.
 
     joint_shift: converged when the whole remaining shift, √(gᵀ N⁻¹ g) in units of its s.u. (the Newton decrement), is
-    below this, or when three damped steps in a row lower χ² by less than relative_chi2 (one, with an infinite reach).
-    reach: how far from where derivatives were made (joint shift, in s.u.) they hold well enough to state convergence
-    and s.u.s; beyond it they still make steps, as long as each leaves at most ``contraction`` of the remaining shift of
-    the one before (modified Newton). 0: new derivatives after every step.
+    below this, or when three damped steps in a row lower χ² by less than relative_chi2.
     """
 
     max_cycles: int = 50
@@ -48,8 +43,6 @@ class Control:
     shift_over_su: float = 0.01
     relative_chi2: float = 1e-9
     attempts: int = 8
-    reach: float = 0.0
-    contraction: float = 0.5
     joint_shift: float = 1e-4
 
 
@@ -124,23 +117,15 @@ def minimise(
     state = evaluate(point, True)
     history = [state.chi2]
     damping, converged, why = how.damping_start, False, f"stopped after {how.max_cycles} cycles without converging"
-    cycles, still, away, before = 0, 0, 0.0, math.inf  # away: in s.u. from where the derivatives were made
+    cycles, still = 0, 0
     while cycles < how.max_cycles:
         point = point if state.point is None else state.point
         left = _joint_shift(state, observations)
-        current = state.fresh or away < how.reach
-        if current and cycles and left < how.joint_shift:
+        if cycles and left < how.joint_shift:
             converged, why = True, f"converged in {cycles} cycles, whole remaining shift {left:.2g} s.u."
             break
-        slow = left > how.contraction * before
-        if not state.fresh and (slow or (left < how.joint_shift and not current)):
-            state, away, before = evaluate(point, True), 0.0, math.inf
-            continue
         step = _try_steps(point, state, evaluate, limit, damping, how)
         if step is None:
-            if not state.fresh:
-                state, away, before = evaluate(point, True), 0.0, math.inf
-                continue
             converged, why = _stationary(state, observations, rounding, how)
             break
         trial, shift, damping = step
@@ -149,26 +134,21 @@ def minimise(
         factor = _variance_factor(state.chi2, observations, len(point))
         ratio = _largest_ratio(shift, np.diag(covariance_of(_required(state.normal))[0]) * factor)
         small = ratio < how.shift_over_su or drop < how.relative_chi2 or trial.chi2 <= rounding
-        away += math.sqrt(max(0.0, float(shift @ _required(state.normal) @ shift)) / max(factor, 1e-300))
         point = point + shift if trial.point is None else trial.point
         history.append(trial.chi2)
         if progress is not None:
             progress(cycles, trial.chi2)
         still = still + 1 if drop < how.relative_chi2 else 0
         free = damping <= how.damping_start  # a damped step is short by itself
-        done = small and current and (free or still >= (1 if math.isinf(how.reach) else 3))
-        keep = trial.gradient is not None and how.reach > 0.0
-        state, before = (trial, left) if keep else (evaluate(point, True), math.inf)
+        state = evaluate(point, True)
         if state.chi2 <= rounding:
             converged, why = True, f"converged in {cycles} cycles to the data within rounding"
             break
-        if done:
+        if small and (free or still >= 3):
             converged, why = True, f"converged in {cycles} cycles, last shift at most {max(ratio, 1e-4):.2g} s.u."
             if not free:
                 why = f"converged in {cycles} cycles: damped steps no longer lower the sum of squares"
             break
-    if not state.fresh and away >= how.reach:
-        state = evaluate(point, True)
     point = point if state.point is None else state.point
     covariance, singular = covariance_of(_required(state.normal))
     if singular:
@@ -213,7 +193,7 @@ def _try_steps(
     gradient, normal = state.gradient, _required(state.normal)
     if gradient is None:
         raise ValueError("the model gave no gradient where one was asked for")
-    for _ in range(how.attempts if state.fresh else min(2, how.attempts)):
+    for _ in range(how.attempts):
         shift = solve_damped(normal, gradient, damping)
         shift = np.clip(shift, -limit, limit)
         trial = evaluate(point + shift, False)

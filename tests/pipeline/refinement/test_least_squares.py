@@ -20,7 +20,6 @@ def _problem(x: np.ndarray, y: np.ndarray, weights: np.ndarray):  # type: ignore
             chi2=float((weights * residual**2).sum()),
             gradient=jacobian @ (weights * residual),
             normal=(jacobian * weights) @ jacobian.T,
-            fresh=derivatives,
         )
 
     return evaluate
