@@ -20,7 +20,7 @@ KNOWN = (
     *(f"validation/reduction/{name}.py" for name in ("intensity_rows", "known_rows", "lens", "measure", "row")),
 )
 DISTORTED = (*KNOWN, "validation/reduction/distortion_rows.py", "validation/lattice_match.py")
-STUDY = (*REDUCTION, "twin", "scenarios/build", "scenarios/stages", "validation/reduction/study_rows.py")
+STUDY = (*REDUCTION, "twin", "scenarios/build.py", "scenarios/stages", "validation/reduction/study_rows.py")
 REAL = (
     *REDUCTION,
     "pipeline/io/series",
@@ -43,7 +43,10 @@ def digest(sources: tuple[str, ...]) -> str:
     found = hashlib.sha256()
     for name in sources:
         path = _ROOT / name
-        for file in [path] if path.is_file() else sorted(path.rglob("*.py")):
+        files = [path] if path.is_file() else sorted(path.rglob("*.py"))
+        if not files:
+            raise FileNotFoundError(f"{path}: the digest of the code is made from it")
+        for file in files:
             found.update(file.relative_to(_ROOT).as_posix().encode() + file.read_bytes())
     return found.hexdigest()[:16]
 
