@@ -90,7 +90,8 @@ def beams_at_each_step(
         return None
     directions = task.frame.directions
     if task.wants_mosaic:
-        directions = _of_blocks(task.frame, settings, settings.mosaicity_start_deg)[0]
+        known = task.frame.blocks_deg
+        directions = _of_blocks(task.frame, settings, settings.mosaicity_start_deg if known is None else known)[0]
     return active_beams(
         g_lab=hkl @ task.frame.reciprocal_lab.T,
         directions=directions,

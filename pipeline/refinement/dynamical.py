@@ -24,6 +24,7 @@ from pipeline.refinement.problem import (
 )
 from pipeline.refinement.settings import DynamicalSettings
 from pipeline.refinement.solve import Solution, finished, solve
+from pipeline.refinement.spread import turn_spread_deg, what_frames_say
 from pipeline.refinement.start import find_start, look_again, moved_into_frames, turned_far
 from pipeline.types import Orientation, Refinement, Reflections
 from twin.files.errors import InputError
@@ -110,10 +111,21 @@ def _check_enough(observations: int, layout: Layout, model: Crystal) -> None:
         )
 
 
+def with_spread(problem: Problem, spread_deg: float) -> Problem:
+    """The problem with another standard deviation of the orientations given."""
+    return replace(problem, settings=replace(problem.settings, orientation_sd_deg=spread_deg))
+
+
 def _improved(draft: Problem, problem: Problem, frames: tuple[FrameData, ...]) -> Solution:
     """Drafts from a start that is searched for, then everything; a second time where a second look finds better."""
     state = find_start(draft, frames)
     state, found = solve(draft, state)
+    if problem.settings.estimate_orientation_sd and problem.layout.tilts:
+        information, precision = what_frames_say(draft, state)
+        start_deg = problem.settings.orientation_sd_deg
+        spread_deg = turn_spread_deg(information=information, precision=precision, start_deg=start_deg)
+        problem.note("spread", 0, spread_deg)
+        draft, problem = (with_spread(p, spread_deg) for p in (draft, problem))
     again = look_again(draft, state, nominal=frames)
     if again is not None:
         state, found = solve(draft, again, matrices=found.matrices)

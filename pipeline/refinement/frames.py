@@ -23,7 +23,8 @@ class FrameData:
     """Reflections of one frame. hkl (M, 3); intensity, sigma, weights (M,).
 
     reciprocal_lab: (3, 3) R·UB in Å⁻¹ at the middle of the frame. directions: (S, 3) unit vectors of K in that setting.
-    across: (3,) the axis about which mosaic blocks are turned, perpendicular to beam and tilt axis. turned_deg: (2,)
+    across: (3,) the axis about which mosaic blocks are turned, perpendicular to beam and tilt axis. blocks_deg: their
+    mosaicity for the choice of beams at each step; None for that of the settings. turned_deg: (2,)
     how far the frame has been turned about x and y from the orientation that was given.
     """
 
@@ -35,6 +36,7 @@ class FrameData:
     reciprocal_lab: Floats
     directions: Floats
     across: Floats | None = None
+    blocks_deg: float | None = None
     turned_deg: Floats = field(default_factory=lambda: np.zeros(2))
 
 

@@ -25,6 +25,7 @@ class DynamicalSettings:
     orientation_sd_deg: how far the given orientations are off; holds frames back while the structure is still wrong.
     restrain_orientations: hold frames back in the least squares too: each turn weighs as an observation of 0 with that
     standard deviation, in units of the frame's mean residual.
+    estimate_orientation_sd: take that standard deviation from the turns themselves once the structure is better.
     d_s_g_min: how far (Å⁻¹) the sweep must carry a reflection beyond the sphere on either side; 0 for no such limit.
     reflection_g_max: resolution limit of the refined reflections; g_max when None.
     beams_per_step: couple at each step only the beams that are within s_g_max there (Jana's way; many times faster for
@@ -58,6 +59,7 @@ class DynamicalSettings:
     refine_orientations: bool = True
     orientation_sd_deg: float = 0.15
     restrain_orientations: bool = False
+    estimate_orientation_sd: bool = False
     anisotropic: bool = False
     occupancy: OccupancyModel = "fixed"
     hydrogens: HydrogenModel = "free"

@@ -23,17 +23,22 @@ from twin.physics.lattice import Floats
 
 _TURN_THAT_CHANGES_BEAMS_DEG = 0.02
 _FRAMES_IN_SCAN = 12
+_SURE = 3.0  # standard deviations
+_MOSAICITIES = (1.0, 0.5, 2.0, 3.0)  # in units of the one that is known
 
 
 def find_start(problem: Problem, frames: tuple[FrameData, ...]) -> State:
     """Thickness by a scan and orientations one by one, for the starting structure."""
     settings, values = problem.settings, problem.parametrisation.start
     thickness = 10.0 * settings.thickness_nm if settings.thickness_nm is not None else 0.0
+    mosaicity = settings.mosaicity_start_deg
     for cycle in range(2):
         if settings.thickness_nm is None:
-            thickness = _scan(
-                problem, frames, values, cycle, near=thickness, mosaicity_deg=settings.mosaicity_start_deg
+            around = settings.refine_mosaicity and cycle > 0
+            thickness, mosaicity = _scan(
+                problem, frames, values, cycle, near=thickness, mosaicity_deg=mosaicity, around=around
             )
+            frames = tuple(replace(f, blocks_deg=mosaicity) for f in frames)
         if not settings.refine_orientations:
             break
         frames, tilt, _ = optimise_orientations(
@@ -42,7 +47,7 @@ def find_start(problem: Problem, frames: tuple[FrameData, ...]) -> State:
             frames=frames,
             values=values,
             thickness_angstrom=np.full(len(frames), thickness),
-            mosaicity_deg=settings.mosaicity_start_deg,
+            mosaicity_deg=mosaicity,
             prior_deg=settings.orientation_sd_deg,
             cycles=3 if cycle == 0 else 1,
         )
@@ -52,7 +57,7 @@ def find_start(problem: Problem, frames: tuple[FrameData, ...]) -> State:
         frames=frames,
         values=values,
         thickness_angstrom=np.full(len(frames), thickness),
-        mosaicity_deg=settings.mosaicity_start_deg,
+        mosaicity_deg=mosaicity,
     )
 
 
@@ -68,13 +73,17 @@ def look_again(problem: Problem, state: State, *, nominal: tuple[FrameData, ...]
     frames = rebased(layout, state)
     changed = turned_far(layout, state)
     if settings.thickness_nm is None and layout.thicknesses == 1:
-        scanned = _scan(problem, frames, values, 2, near=float(thickness[0]), mosaicity_deg=mosaicity)
-        if abs(scanned / thickness[0] - 1.0) > 0.15:
+        near, before = float(thickness[0]), mosaicity
+        around = layout.mosaicity > 0
+        scanned, mosaicity = _scan(problem, frames, values, 2, near=near, mosaicity_deg=before, around=around)
+        if abs(scanned / near - 1.0) > 0.15 or mosaicity != before:
             thickness, changed = np.full(len(frames), scanned), True
+            frames = tuple(replace(f, blocks_deg=mosaicity) for f in frames)
     if settings.refine_orientations:
         present = problem.mapped(frame_tasks(problem, state))
         now = np.array([frame_residual(f, r.intensity) for f, r in zip(frames, present, strict=True)])
-        suspects = _suspects(frames, nominal, now, sd_deg=settings.orientation_sd_deg)
+        limit = settings.orientation_sd_deg * (_SURE if settings.estimate_orientation_sd else 1.0)
+        suspects = _suspects(frames, nominal, now, limit_deg=limit)
         if suspects:
             trial, _, residual = optimise_orientations(
                 frame_map=problem.mapped,
@@ -97,14 +106,14 @@ def look_again(problem: Problem, state: State, *, nominal: tuple[FrameData, ...]
 
 
 def _suspects(
-    frames: Sequence[FrameData], nominal: Sequence[FrameData], residual: Floats, *, sd_deg: float
+    frames: Sequence[FrameData], nominal: Sequence[FrameData], residual: Floats, *, limit_deg: float
 ) -> list[int]:
     """Frames that turned by more than the orientations may be off, or that fit worse than twice the median."""
     per_reflection = residual / np.array([float((f.weights * f.intensity**2).sum()) for f in frames])
     bad = per_reflection > 2.0 * np.median(per_reflection)
     for i, (frame, first) in enumerate(zip(frames, nominal, strict=True)):
         turn = frame.reciprocal_lab @ np.linalg.inv(first.reciprocal_lab)
-        bad[i] |= np.degrees(np.arccos(np.clip(turn[2, 2], -1.0, 1.0))) > sd_deg
+        bad[i] |= np.degrees(np.arccos(np.clip(turn[2, 2], -1.0, 1.0))) > limit_deg
     return [int(i) for i in np.flatnonzero(bad)]
 
 
@@ -127,13 +136,24 @@ def moved_into_frames(layout: Layout, state: State) -> State:
 
 def rebased(layout: Layout, state: State) -> tuple[FrameData, ...]:
     """Frames with their refined tilts taken into their orientation (and so into the choice of beams)."""
-    return tuple(turned_frame(f, tilt) for f, tilt in zip(state.frames, tilts_of(layout, state), strict=True))
+    turned = (turned_frame(f, tilt) for f, tilt in zip(state.frames, tilts_of(layout, state), strict=True))
+    return tuple(replace(f, blocks_deg=mosaicity_of(layout, state)) if layout.mosaicity else f for f in turned)
 
 
 def _scan(
-    problem: Problem, frames: tuple[FrameData, ...], values: Floats, cycle: int, *, near: float, mosaicity_deg: float
-) -> float:
-    """T in Å with the least residual; within a factor of 2.5 of ``near`` unless that is 0."""
+    problem: Problem,
+    frames: tuple[FrameData, ...],
+    values: Floats,
+    cycle: int,
+    *,
+    near: float,
+    mosaicity_deg: float,
+    around: bool,
+) -> tuple[float, float]:
+    """(T in Å, mosaicity in degrees) with the least residual; T within a factor of 2.5 of ``near`` unless that is 0.
+
+    ``around``: try mosaicities on both sides of the one given; χ² has more than one minimum in it for thick crystals.
+    """
     chosen, settings = frames, problem.settings
     if len(frames) > _FRAMES_IN_SCAN:
         chosen = tuple(frames[i] for i in np.linspace(0, len(frames) - 1, _FRAMES_IN_SCAN).round().astype(int))
@@ -141,13 +161,16 @@ def _scan(
         low, high = settings.thickness_scan_nm
         span = (max(low, 0.04 * near), max(min(high, 0.25 * near), 1.5 * max(low, 0.04 * near)))
         settings = replace(settings, thickness_scan_nm=span)
-    trial, residual = scan_thickness(
-        frame_map=problem.mapped,
-        few_beams=problem.few_beams,
-        frames=chosen,
-        values=values,
-        settings=settings,
-        mosaicity_deg=mosaicity_deg,
-    )
-    problem.note("thickness", cycle, 100.0 * float(np.sqrt(residual.min())))
-    return float(trial[np.argmin(residual)])
+    best = (np.inf, 0.0, 0.0)
+    for factor in _MOSAICITIES if around else (1.0,):
+        trial, residual = scan_thickness(
+            frame_map=problem.mapped,
+            few_beams=problem.few_beams,
+            frames=[replace(f, blocks_deg=factor * mosaicity_deg) for f in chosen],
+            values=values,
+            settings=settings,
+            mosaicity_deg=factor * mosaicity_deg,
+        )
+        best = min(best, (float(residual.min()), float(trial[np.argmin(residual)]), factor * mosaicity_deg))
+    problem.note("thickness", cycle, 100.0 * float(np.sqrt(best[0])))
+    return best[1:]
