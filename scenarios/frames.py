@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, get_args
 
 from pipeline.io.series.nominal import Nominal
 from scenarios.measured.options import parse_cell
-from scenarios.persist import save_json, save_npz
-from twin.files.atomic import write_text
+from scenarios.reduction import reduce_dataset, write_reduction
 from twin.files.errors import InputError
 from twin.model.plan import Mode
 from twin.physics.electrons import wavelength_angstrom
 
 if TYPE_CHECKING:
+    from pipeline.reduction.reduce import ReducedSeries
     from pipeline.reduction.serial.assemble import SerialReduction
-    from pipeline.reduction.serial.known import KnownLattice
+    from twin.model.dataset import Dataset
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +29,7 @@ class Given:
     g_max_per_angstrom: float | None = None
     cell: str | None = None
     laue: str | None = None
+    centring: str | None = None
 
 
 def checked_mode(text: str | None) -> Mode | None:
@@ -37,6 +38,13 @@ def checked_mode(text: str | None) -> Mode | None:
     if text is not None and text not in known:
         raise InputError(f"--mode is '{text}'; allowed are {', '.join(known)}")
     return next((mode for mode in known if mode == text), None)
+
+
+def checked_centring(text: str | None) -> str | None:
+    """The centring of a known cell; None when it was not given."""
+    if text is not None and text not in tuple("PABCIFR"):
+        raise InputError(f"--centring is '{text}'; allowed are P, A, B, C, I, F and R")
+    return text
 
 
 def completed(nominal: Nominal, given: Given) -> Nominal:
@@ -55,65 +63,36 @@ def completed(nominal: Nominal, given: Given) -> Nominal:
     return Nominal(**values)
 
 
-def known_of(given: Given) -> KnownLattice:
-    """Cell and Laue class as the command line has them, for a serial series."""
-    from pipeline.reduction.serial.known import known_lattice
-
-    if given.cell is None or given.laue is None:
-        raise InputError("a serial series needs --cell and --laue: stills of many particles say nothing of a lattice")
-    return known_lattice(cell=parse_cell(given.cell), laue=given.laue)
-
-
 def reduce_frames(
     path: Path, *, nominal: Nominal, given: Given, out: Path, show: Callable[[str], None], warn: Callable[[str], None]
 ) -> str:
-    """Read, reduce, write: peaks, orientation, reflections, merged, .cif_pets, SHELX .hkl, MTZ, a page and a log.
+    """Read, reduce, write: what a run folder has of a reduction.
 
     Returns the sentence with which the reduction gave up; empty when it did not.
     """
-    from pipeline.io.cif_pets import dynamical_cif_pets, kinematical_cif_pets
-    from pipeline.io.mtz import write_mtz
     from pipeline.io.series.read import read_series
-    from pipeline.io.shelx import shelx_text
-    from pipeline.reduction.assemble import ReducedSeries
     from pipeline.reduction.errors import ReductionError
-    from pipeline.reduction.reduce import reduce_series
-    from pipeline.reduction.serial.reduce import reduce_serial
-    from validation.report.reduction import write_reduction_page
 
     dataset = read_series(path, nominal=completed(nominal, given), warn=warn)
     show(f"{len(dataset.counts)} frames, {dataset.mode}, {dataset.microscope.beam.energy_kev:.0f} keV")
-    known = known_of(given) if dataset.mode == "serial" else None
-    limit = given.g_max_per_angstrom
     try:
-        reduced: ReducedSeries | SerialReduction
-        if known is None:
-            reduced = reduce_series(dataset=dataset, g_max_per_angstrom=limit)
-        else:
-            reduced = reduce_serial(dataset=dataset, known=known, g_max_per_angstrom=limit)
+        reduced = reduce_dataset(
+            dataset,
+            cell=None if given.cell is None else parse_cell(given.cell),
+            laue=given.laue,
+            centring=given.centring,
+            g_max_per_angstrom=given.g_max_per_angstrom,
+        )
     except ReductionError as error:
         return f"{path}: {error}"
+    gap = _chip_gap(dataset, reduced)
+    if gap:
+        warn(gap)
     out.mkdir(parents=True, exist_ok=True)
-    lattice, merged, mode = reduced.orientation, reduced.merged, dataset.mode
-    save_npz(out / "peaks.npz", reduced.peaks)
-    save_json(out / "orientation.json", lattice)
-    save_npz(out / "reflections.npz", reduced.reflections)
-    save_npz(out / "merged.npz", merged)
-    write_text(
-        out / "reflections_dyn.cif_pets",
-        dynamical_cif_pets(orientation=lattice, reflections=reduced.reflections, mode=mode),
-    )
-    write_text(
-        out / "reflections_kin.cif_pets",
-        kinematical_cif_pets(orientation=lattice, merged=merged, reflections=reduced.reflections, mode=mode),
-    )
-    write_text(out / "kinematical.hkl", shelx_text(hkl=merged.hkl, intensity=merged.intensity, sigma=merged.sigma))
-    write_mtz(out / "merged.mtz", orientation=lattice, merged=merged)
-    write_text(out / "reduce.log", "\n".join(reduced.log) + "\n")
-    if isinstance(reduced, ReducedSeries):
-        write_reduction_page(out / "reduction.html", reduced, name=dataset.name)
+    write_reduction(out, reduced, mode=dataset.mode, name=dataset.name)
     for sentence in reduced.log:
         show(sentence)
+    lattice = reduced.orientation
     cell = lattice.cell
     show(
         f"cell: {cell.a_angstrom:.3f} {cell.b_angstrom:.3f} {cell.c_angstrom:.3f} Å, "
@@ -121,3 +100,23 @@ def reduce_frames(
     )
     show(str(out))
     return ""
+
+
+def _chip_gap(dataset: Dataset, reduced: ReducedSeries | SerialReduction) -> str:
+    """A sentence when the spots say that pixels are missing between the halves of the detector."""
+    from pipeline.reduction.chip_gap import measured_gap
+    from pipeline.reduction.reduce import ReducedSeries
+    from pipeline.reduction.series import sweep_of
+
+    _, slow, fast = dataset.counts.shape
+    if slow % 2 or fast % 2 or not isinstance(reduced, ReducedSeries):
+        return ""
+    gap = measured_gap(
+        peaks=reduced.peaks,
+        hkl=reduced.peak_hkl,
+        geometry=reduced.fit.geometry,
+        hall=reduced.merged.hall,
+        sweep=sweep_of(dataset, reduced.fit.geometry.microscope.projection.tilt_axis_deg),
+        size_px=(fast, slow),
+    )
+    return "" if gap is None else gap.sentence()

@@ -214,7 +214,8 @@ class EngineTable(Strict):
 class ReductionTable(Strict):
     """Options of the data reduction.
 
-    cell_angstrom_deg (a, b, c in Å, α, β, γ in degrees) and laue: what a serial series must know beforehand; its
+    cell_angstrom_deg (a, b, c in Å, α, β, γ in degrees) and laue: what a serial series must know beforehand. Of a tilt
+    series a cell that is given is oriented instead of looked for (conventional axes, monoclinic with b unique). The
     centring is found when it is not given.
     """
 

@@ -14,7 +14,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
-def _head(orientation: Orientation, *, mode: str, g_max: float, width: float) -> list[str]:
+def _head(orientation: Orientation, *, mode: str, g_max: float, width: float, details: str = "") -> list[str]:
     cell = cell_from_reciprocal_matrix(orientation.ub)
     ub = pets_geometry(orientation)[0]
     volume = 1.0 / abs(float(np.linalg.det(orientation.ub)))
@@ -37,7 +37,7 @@ def _head(orientation: Orientation, *, mode: str, g_max: float, width: float) ->
     ]
     lines += [f"dstarmax:  {g_max:.3f}", f"RC width:  {width:.5f}", "mosaicity:  0.000"]
     omega = (-orientation.microscope.projection.tilt_axis_deg) % 360.0
-    return [*lines, f"rotation axis position:  {omega:.3f}", ";", ""]
+    return [*lines, f"rotation axis position:  {omega:.3f}", *details.splitlines(), ";", ""]
 
 
 def _zones(orientation: Orientation, frames: Ints, precession_deg: float, scale: Floats) -> list[str]:
@@ -74,8 +74,10 @@ def dynamical_cif_pets(
     mode: str = "precession",
     r_s_g_max: float | None = 0.9,
     g_max_per_angstrom: float | None = None,
+    details: str = "",
 ) -> str:
-    """Text of the dynamical file: all reflections, frame by frame, with |s| ≤ ``r_s_g_max`` times |g| φ (None: all)."""
+    """Text of the dynamical file: all reflections, frame by frame, with |s| ≤ ``r_s_g_max`` times |g| φ (None: all).
+    ``details``: more lines about the measurement."""
     r = reflections
     length = np.linalg.norm(r.hkl @ orientation.ub.T, axis=1)
     keep = orientation.indexed[r.frame]
@@ -85,7 +87,7 @@ def dynamical_cif_pets(
     number = np.searchsorted(frames, r.frame[keep]) + 1
     order = np.lexsort((r.hkl[keep, 2], r.hkl[keep, 1], r.hkl[keep, 0], number))
     g_max = g_max_per_angstrom or float(np.max(length, initial=0.0))
-    lines = _head(orientation, mode=_MODES[mode], g_max=g_max, width=0.001)
+    lines = _head(orientation, mode=_MODES[mode], g_max=g_max, width=0.001, details=details)
     lines += _zones(orientation, frames, r.precession_deg, r.frame_scale)
     lines += _rows(r.hkl[keep][order], r.intensity[keep][order], r.sigma[keep][order], number[order])
     return "\n".join(lines) + "\n"

@@ -13,13 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.reduction.geometry import Geometry
-from pipeline.reduction.lattice import Indexed, spot_sigma_px
+from pipeline.reduction.lattice import spot_sigma_px
 from pipeline.reduction.predict import Sweep
 from pipeline.reduction.refine_geometry import GeometryFit, refine_geometry
 from pipeline.types import Peaks
 from twin.physics.symmetry import point_rotations
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 BORDER_PX = 4.0  # spots this near to the middle are left out: they lie on both halves
 CLEAR = 5.0  # standard deviations from zero that call for a word
@@ -50,23 +51,26 @@ def _apart(position_px: Floats, size_px: int, gap_px: float) -> Floats:
     return np.asarray(position_px + 0.5 * gap_px * np.sign(position_px - 0.5 * (size_px - 1)))
 
 
-def measured_gap(*, peaks: Peaks, found: Indexed, sweep: Sweep, size_px: tuple[int, int]) -> ChipGap | None:
-    """``size_px``: (fast, slow) of the frames. None when a half has too few spots."""
+def measured_gap(
+    *, peaks: Peaks, hkl: Ints, geometry: Geometry, hall: str, sweep: Sweep, size_px: tuple[int, int]
+) -> ChipGap | None:
+    """hkl: (n, 3), zeros where a spot is not indexed. ``hall``: symmetry that the metric obeys. ``size_px``: (fast,
+    slow) of the frames. None when a half has too few spots."""
     pixels = np.stack([peaks.fast_px, peaks.slow_px], axis=1)
     from_middle = pixels - 0.5 * (np.array(size_px) - 1)
-    use = found.good & np.all(np.abs(from_middle) > BORDER_PX, axis=1)
+    use = np.any(hkl != 0, axis=1) & np.all(np.abs(from_middle) > BORDER_PX, axis=1)
     if min(np.min(np.sum(from_middle[use] > 0, axis=0)), np.min(np.sum(from_middle[use] < 0, axis=0))) < 40:
         return None
-    rotations = point_rotations(found.symmetry.hall, friedel=True)
+    rotations = point_rotations(hall, friedel=True)
     sigma = spot_sigma_px(peaks)[use]
 
     def fit(gap: float) -> GeometryFit:
-        centre = np.stack([_apart(found.geometry.centre_px[:, k], size_px[k], gap) for k in (0, 1)], axis=1)
-        start: Geometry = replace(found.geometry, centre_px=centre)
+        centre = np.stack([_apart(geometry.centre_px[:, k], size_px[k], gap) for k in (0, 1)], axis=1)
+        start: Geometry = replace(geometry, centre_px=centre)
         moved = np.stack([_apart(pixels[use, k], size_px[k], gap) for k in (0, 1)], axis=1)
         return refine_geometry(
             geometry=start,
-            hkl=found.hkl[use],
+            hkl=hkl[use],
             frame=peaks.frame[use],
             observed_px=moved,
             sigma_px=sigma,

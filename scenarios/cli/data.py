@@ -36,7 +36,8 @@ def reduce(
     counter_max: Annotated[int | None, typer.Option(help="Count that means overloaded.")] = None,
     chip_gap_px: Annotated[int | None, typer.Option(help="Pixels missing between the chips of a quad.")] = None,
     g_max_per_angstrom: Annotated[float | None, typer.Option()] = None,
-    cell: Annotated[str | None, typer.Option(help="Serial: a b c in Å and three angles, in quotes.")] = None,
+    cell: Annotated[str | None, typer.Option(help="Known cell: a b c in Å and three angles, in quotes.")] = None,
+    centring: Annotated[str | None, typer.Option(help="Of a known cell: P, A, B, C, I, F or R.")] = None,
     laue: Annotated[str | None, typer.Option(help="Serial: the Laue class, such as m-3.")] = None,
 ) -> None:
     """Reduce the frames of a run folder, or measured frames (--frames), to reflections."""
@@ -45,7 +46,7 @@ def reduce(
             raise InputError("edtwin reduce: a run folder or a scenario is needed, or --frames PATH")
         return run_stages(target, ("reduce",), out=out, sets=sets or (), overwrite=overwrite, workers=workers)
     from pipeline.io.series.nominal import Nominal
-    from scenarios.frames import Given, checked_mode, reduce_frames
+    from scenarios.frames import Given, checked_centring, checked_mode, reduce_frames
 
     if target is not None:
         raise InputError(f"edtwin reduce: give '{target}' or --frames, not both")
@@ -69,6 +70,7 @@ def reduce(
         g_max_per_angstrom=g_max_per_angstrom,
         cell=cell,
         laue=laue,
+        centring=checked_centring(centring),
     )
     folder = out if out is not None else Path("runs") / Path(frames).stem
     failed = reduce_frames(Path(frames), nominal=nominal, given=given, out=folder, show=typer.echo, warn=warn)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pipeline.types import MergedReflections, Orientation, Refinement, Reflections, Solution
 from scenarios.persist import load_json, load_npz, save_npz
+from scenarios.reduction import STILLS
 from scenarios.schema import Scenario
 from scenarios.stages.base import Context, Outcome, Stage
-from scenarios.stages.reduce import STILLS
 from twin.model.crystal import Crystal
 
 if TYPE_CHECKING:

@@ -115,7 +115,14 @@ def gap_row(key: str, spots: Spots, found: Indexed, truth: str) -> list[Row]:
     """What the spots say about pixels that are missing between the halves of the detector."""
     sweep = sweep_of(spots.dataset, found.geometry.microscope.projection.tilt_axis_deg)
     _, slow, fast = spots.dataset.counts.shape
-    gap = measured_gap(peaks=spots.peaks, found=found, sweep=sweep, size_px=(fast, slow))
+    gap = measured_gap(
+        peaks=spots.peaks,
+        hkl=np.where(found.good[:, None], found.hkl, 0),
+        geometry=found.geometry,
+        hall=found.symmetry.hall,
+        sweep=sweep,
+        size_px=(fast, slow),
+    )
     if gap is None:
         return []
     said = f"± {gap.sd_px:.3f}; {truth}; residual {gap.rms_px:.3f} px, {gap.rms_with_px:.3f} px with a whole number"

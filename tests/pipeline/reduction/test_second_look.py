@@ -141,9 +141,11 @@ def test_the_halves_of_the_detector_tell_what_is_missing_between_them(gap: float
     raw = replace(peaks, fast_px=nearer(peaks.fast_px), slow_px=nearer(peaks.slow_px))
     centre = np.tile(nearer(np.array([250.0, 260.0])), (FRAMES, 1))
     found = first(geometry, sweep, peaks)
-    found = replace(found, geometry=replace(found.geometry, centre_px=centre))
     size = 512 - round(gap)
-    measured = measured_gap(peaks=raw, found=found, sweep=sweep, size_px=(size, size))
+    measured = measured_gap(
+        peaks=raw, hkl=np.where(found.good[:, None], found.hkl, 0), hall=SYMMETRY.hall, sweep=sweep,
+        geometry=replace(found.geometry, centre_px=centre), size_px=(size, size),
+    )  # fmt: skip
     assert measured is not None
     assert measured.gap_px == pytest.approx(gap, abs=0.15)
     assert bool(measured.sentence()) == (gap > 0)
