@@ -75,7 +75,7 @@ def refine_dynamical(
             mapped=mapped,
             note=progress or (lambda stage, cycle, value: None),
         )
-        found = _improved(replace(problem, few_beams=True), problem, frames)
+        problem, found = _improved(replace(problem, few_beams=True), problem, frames)
         state, fit = finished(problem, found)
         results = mapped(frame_tasks(problem, state))
         free_r = predict_frames(problem, state, held_out)
@@ -116,8 +116,11 @@ def with_spread(problem: Problem, spread_deg: float) -> Problem:
     return replace(problem, settings=replace(problem.settings, orientation_sd_deg=spread_deg))
 
 
-def _improved(draft: Problem, problem: Problem, frames: tuple[FrameData, ...]) -> Solution:
-    """Drafts from a start that is searched for, then everything; a second time where a second look finds better."""
+def _improved(draft: Problem, problem: Problem, frames: tuple[FrameData, ...]) -> tuple[Problem, Solution]:
+    """Drafts from a start that is searched for, then everything; a second time where a second look finds better.
+
+    The problem comes back with the spread of orientations that was found.
+    """
     state = find_start(draft, frames)
     state, found = solve(draft, state)
     if problem.settings.estimate_orientation_sd and problem.layout.tilts:
@@ -135,4 +138,4 @@ def _improved(draft: Problem, problem: Problem, frames: tuple[FrameData, ...]) -
         state, found = solve(problem, again, matrices=found.matrices)
         if turned_far(problem.layout, state):
             found = solve(problem, moved_into_frames(problem.layout, state), matrices=found.matrices)[1]
-    return found
+    return problem, found
