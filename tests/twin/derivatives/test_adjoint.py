@@ -46,6 +46,26 @@ def test_gradient_is_that_of_the_chain_rule(
     assert np.abs([*gradient, found.thickness] - expected).max() < accuracy * np.abs(expected).max()
 
 
+@pytest.mark.parametrize("real", [True, False])
+def test_orientations_at_which_nothing_is_wanted_add_nothing(real: bool) -> None:
+    """A frame of rotation data whose reflections are all far from the sphere for a part of the steps."""
+    rng = np.random.default_rng(4)
+    u, s = hermitian(rng, 30, real=real), rng.uniform(-0.005, 0.005, size=(30, 64))
+    active = np.ones(s.shape, dtype=bool)
+    active[5:8, :40] = False
+
+    def gradient(columns: slice) -> tuple[np.ndarray, np.ndarray]:
+        found = intensity_gradient(
+            potential=u, excitation_error=s[:, columns], wavenumber_per_angstrom=K, thickness_angstrom=[90.0, 200.0],
+            thickness_weights=[0.5, 0.5], azimuth_weights=np.full(s[:, columns].shape[1], 1 / 64), rows=[5, 6, 7],
+            slope=np.ones_like, active=active[:, columns],
+        )  # fmt: skip
+        return found.intensity, found.potential
+
+    for whole, part in zip(gradient(slice(None)), gradient(slice(40, None)), strict=True):
+        np.testing.assert_allclose(whole, part, atol=1e-10 * np.abs(whole).max())
+
+
 def test_a_few_terms_are_enough_for_a_thin_slab() -> None:
     """Less than one chunk of terms, and the slope is asked for once, at the intensities."""
     u, s = np.array([[0.0, 0.02], [0.02, 0.0]]), np.zeros((2, 1))
