@@ -15,6 +15,7 @@ from twin.model.plan import Mode
 from twin.physics.electrons import wavelength_angstrom
 
 if TYPE_CHECKING:
+    from pipeline.reduction.reciprocal_map import ReciprocalMap
     from pipeline.reduction.reduce import ReducedSeries
     from pipeline.reduction.serial.assemble import SerialReduction
     from twin.model.dataset import Dataset
@@ -30,6 +31,7 @@ class Given:
     cell: str | None = None
     laue: str | None = None
     centring: str | None = None
+    space: bool = False  # whether the map of reciprocal space is wanted
 
 
 def checked_mode(text: str | None) -> Mode | None:
@@ -89,7 +91,8 @@ def reduce_frames(
     if gap:
         warn(gap)
     out.mkdir(parents=True, exist_ok=True)
-    write_reduction(out, reduced, mode=dataset.mode, name=dataset.name)
+    space = _space(dataset, reduced) if given.space else None
+    write_reduction(out, reduced, mode=dataset.mode, name=dataset.name, space=space)
     for sentence in reduced.log:
         show(sentence)
     lattice = reduced.orientation
@@ -100,6 +103,17 @@ def reduce_frames(
     )
     show(str(out))
     return ""
+
+
+def _space(dataset: Dataset, reduced: ReducedSeries | SerialReduction) -> ReciprocalMap:
+    """All pixels of all frames in reciprocal space."""
+    from pipeline.reduction.reciprocal_map import reciprocal_map
+    from pipeline.reduction.reduce import ReducedSeries
+
+    if not isinstance(reduced, ReducedSeries):
+        raise InputError("--map is for tilt series: stills of many particles have no reciprocal space in common")
+    limit = reduced.merged.g_max_per_angstrom
+    return reciprocal_map(dataset=dataset, geometry=reduced.fit.geometry, g_max_per_angstrom=limit)
 
 
 def _chip_gap(dataset: Dataset, reduced: ReducedSeries | SerialReduction) -> str:

@@ -12,6 +12,7 @@ from twin.files.errors import InputError
 from twin.model.crystal import Cell
 
 if TYPE_CHECKING:
+    from pipeline.reduction.reciprocal_map import ReciprocalMap
     from pipeline.reduction.reduce import ReducedSeries
     from pipeline.reduction.serial.assemble import SerialReduction
     from twin.model.dataset import Dataset
@@ -21,6 +22,7 @@ STILLS = "stills.json"  # of serial series only
 KIN_PETS, DYN_PETS = "reflections_kin.cif_pets", "reflections_dyn.cif_pets"
 SHELX, MTZ = "kinematical.hkl", "merged.mtz"
 LOG, PAGE = "reduce.log", "reduction.html"
+SPACE = "reciprocal.ccp4"  # of measured frames, when it is asked for
 
 
 def reduce_dataset(
@@ -56,9 +58,17 @@ def reduce_dataset(
     )
 
 
-def write_reduction(folder: Path, reduced: ReducedSeries | SerialReduction, *, mode: str, name: str) -> tuple[str, ...]:
+def write_reduction(
+    folder: Path,
+    reduced: ReducedSeries | SerialReduction,
+    *,
+    mode: str,
+    name: str,
+    space: ReciprocalMap | None = None,
+) -> tuple[str, ...]:
     """Results as the next stages read them, in the dialects of PETS (Jana2020), SHELX and CCP4, a log and a page;
-    returns the names of the files. ``mode``: how the series was taken; ``name``: what the page calls it."""
+    returns the names of the files. ``mode``: how the series was taken; ``name``: what the page calls it; ``space``: the
+    map of all pixels."""
     from pipeline.io.mtz import write_mtz
     from pipeline.io.shelx import shelx_text
     from pipeline.reduction.serial.assemble import SerialReduction
@@ -77,8 +87,23 @@ def write_reduction(folder: Path, reduced: ReducedSeries | SerialReduction, *, m
     if isinstance(reduced, SerialReduction):
         save_json(folder / STILLS, reduced.quality)
         return (*written, STILLS)
-    write_reduction_page(folder / PAGE, reduced, name=name)
-    return (*written, PAGE)
+    write_reduction_page(folder / PAGE, reduced, name=name, space=space)
+    if space is None:
+        return (*written, PAGE)
+    _write_space(folder / SPACE, space)
+    return (*written, PAGE, SPACE)
+
+
+def _write_space(path: Path, space: ReciprocalMap) -> None:
+    """The map for viewers of densities; 0 where nothing was measured."""
+    import numpy as np
+
+    from twin.files.atomic import write_bytes
+    from twin.files.ccp4 import ccp4_bytes
+    from twin.model.crystal import Crystal
+
+    box = Crystal(name="reciprocal space", cell=space.cell, hall="P 1", sites=())
+    write_bytes(path, ccp4_bytes(box, np.nan_to_num(space.values, nan=0.0).astype(np.float64)))
 
 
 def _write_pets(folder: Path, reduced: ReducedSeries | SerialReduction, *, mode: str) -> None:

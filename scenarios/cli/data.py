@@ -39,6 +39,7 @@ def reduce(
     cell: Annotated[str | None, typer.Option(help="Known cell: a b c in Å and three angles, in quotes.")] = None,
     centring: Annotated[str | None, typer.Option(help="Of a known cell: P, A, B, C, I, F or R.")] = None,
     laue: Annotated[str | None, typer.Option(help="Serial: the Laue class, such as m-3.")] = None,
+    space: Annotated[bool, typer.Option("--map", help="Write the map of reciprocal space too.")] = False,
 ) -> None:
     """Reduce the frames of a run folder, or measured frames (--frames), to reflections."""
     if frames is None:
@@ -71,6 +72,7 @@ def reduce(
         cell=cell,
         laue=laue,
         centring=checked_centring(centring),
+        space=space,
     )
     folder = out if out is not None else Path("runs") / Path(frames).stem
     failed = reduce_frames(Path(frames), nominal=nominal, given=given, out=folder, show=typer.echo, warn=warn)

@@ -14,6 +14,8 @@ from pipeline.reduction.assemble import ReducedSeries
 from pipeline.reduction.geometry import Geometry, predicted_px, with_plain_optics
 from pipeline.reduction.indexing import points_at_zero_tilt
 from pipeline.reduction.lattice import spot_sigma_px
+from pipeline.reduction.reciprocal_map import ReciprocalMap
+from validation.plots.geometry import SECTIONS
 from validation.plots.style import ACCENT, DYNAMICAL, INK, MUTED, draw
 
 Axs = NDArray[Any]
@@ -187,6 +189,29 @@ def rocking_shape(reduced: ReducedSeries) -> Figure:
         ax.legend()
 
     return draw(paint, width=6.4, height=3.4)
+
+
+def reciprocal_sections(space: ReciprocalMap) -> Figure:
+    """hk0, h0l and 0kl of the map of all pixels, a quarter of an index thick on either side, counts on a root scale."""
+
+    def paint(axes: Axs) -> None:
+        for ax, (name, (i, j), zero) in zip(axes[0], SECTIONS, strict=True):
+            values = space.section(zero).T if i < j else space.section(zero)
+            first = space.reciprocal[:, i] / np.linalg.norm(space.reciprocal[:, i])
+            second = space.reciprocal[:, j] - (space.reciprocal[:, j] @ first) * first
+            plane = np.stack([first, second / np.linalg.norm(second)])
+            n = [np.arange(space.values.shape[k]) - space.middle[k] for k in (i, j)]
+            at = np.stack(np.meshgrid(*n), axis=-1) / space.per_index @ (plane @ space.reciprocal[:, [i, j]]).T
+            root = np.sqrt(np.maximum(values, 0.0))
+            top = float(np.nanquantile(root, 0.998)) if np.any(np.isfinite(root)) else 1.0
+            mesh = ax.pcolormesh(at[..., 0], at[..., 1], root, vmin=0.0, vmax=max(top, 1e-6), cmap="Greys")
+            mesh.set_rasterized(True)
+            ax.plot(0, 0, "+", color=ACCENT, ms=7)
+            ax.set(aspect="equal", xlabel="Å⁻¹")
+            ax.set_title(name)
+            ax.grid(False)
+
+    return draw(paint, width=11.2, height=4.4, columns=3)
 
 
 def shell_statistics(reduced: ReducedSeries) -> Figure:

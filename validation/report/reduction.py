@@ -11,12 +11,14 @@ import jinja2
 from matplotlib.figure import Figure
 
 from pipeline.reduction.assemble import ReducedSeries
+from pipeline.reduction.reciprocal_map import ReciprocalMap
 from twin.files.atomic import write_text
 from validation.plots.geometry import rocking_curves, sections
 from validation.plots.reduction import (
     cylinder,
     difference_vectors,
     frame_corrections,
+    reciprocal_sections,
     residual_map,
     rocking_shape,
     shell_statistics,
@@ -42,7 +44,19 @@ TEMPLATE = """<!doctype html>
 HEADS = ("|g| (Å⁻¹)", "unique", "completeness (%)", "redundancy", "R_int (%)", "CC½ (%)", "mean I/σ")
 
 
-def _pictures(reduced: ReducedSeries) -> tuple[tuple[str, str, Callable[[], Figure]], ...]:
+Picture = tuple[str, str, Callable[[], Figure]]
+
+
+def _space_picture(space: ReciprocalMap) -> Picture:
+    return (
+        "Reciprocal space",
+        "Sections through the map of all pixels of all frames, as measured: nothing is symmetrised; white where no "
+        "frame has been.",
+        lambda: reciprocal_sections(space),
+    )
+
+
+def _pictures(reduced: ReducedSeries) -> tuple[Picture, ...]:
     o, merged = reduced.orientation, reduced.merged
     return (
         ("Spots over frames", "Spots found and indexed, and how far they reach.", lambda: spots_by_frame(reduced)),
@@ -89,8 +103,9 @@ def _row(low: float, high: float, numbers: tuple[float, ...]) -> tuple[str, ...]
     return (*shown, f"{r:.1f}", f"{cc:.1f}", f"{ratio:.1f}")
 
 
-def reduction_page(reduced: ReducedSeries, *, name: str) -> str:
-    """The page as text; pictures and style are inside."""
+def reduction_page(reduced: ReducedSeries, *, name: str, space: ReciprocalMap | None = None) -> str:
+    """The page as text; pictures and style are inside. ``space``: the map of all pixels, when it was made."""
+    pictures = (*_pictures(reduced), *(() if space is None else (_space_picture(space),)))
     o, merged = reduced.orientation, reduced.merged
     lengths = " × ".join(f"{v:.3f}" for v in o.cell.parameters[:3])
     angles = ", ".join(f"{v:.2f}" for v in o.cell.parameters[3:])
@@ -115,7 +130,7 @@ def reduction_page(reduced: ReducedSeries, *, name: str) -> str:
         name=name,
         subtitle=f"{o.centring} {lengths} Å, {angles}°; Laue class {merged.hall}; {len(merged.hkl)} unique "
         f"reflections, R_int {merged.r_int_percent:.1f} %, completeness {merged.completeness_percent:.0f} %",
-        pictures=[(title, caption, _data_url(make())) for title, caption, make in _pictures(reduced)],
+        pictures=[(title, caption, _data_url(make())) for title, caption, make in pictures],
         heads=HEADS,
         table=table,
         log=reduced.log,
@@ -127,6 +142,6 @@ def _data_url(figure: Figure) -> str:
     return "data:image/svg+xml;base64," + base64.b64encode(svg(figure).encode("utf-8")).decode("ascii")
 
 
-def write_reduction_page(path: Path, reduced: ReducedSeries, *, name: str) -> None:
+def write_reduction_page(path: Path, reduced: ReducedSeries, *, name: str, space: ReciprocalMap | None = None) -> None:
     """Write the page, whole or not at all."""
-    write_text(path, reduction_page(reduced, name=name))
+    write_text(path, reduction_page(reduced, name=name, space=space))
