@@ -25,9 +25,9 @@ project; their folder is named by `EDTWIN_REALDATA`.
 R(obs) = Σ|√I_o − √I_c| / Σ√I_o over I > 3σ(I). "Held out" is every tenth frame: it takes no part in the refinement,
 and nothing of it is fitted afterwards but its scale and two tilts. Every refinement starts from the published structure
 with each free coordinate moved at random, with the settings of `edtwin refine --data` but for these: quartz takes
-diffBloch's choice of beams, reflections and steps; urea takes Jana's g_max, five mosaic blocks and reflections
-(those that its published list has: Jana leaves out what differs by more than 15σ), and like there its hydrogens are
-free.
+diffBloch's choice of beams, reflections and steps, without mosaicity as there; albite takes steps of 0.06°; urea takes
+Jana's g_max and reflections (those that its published list has: Jana leaves out what differs by more than 15σ), and
+like there its hydrogens are free.
 
 What is read from a .cif_pets file is put right in two points before anything is refined. The listed cell counts and the
 UB matrix gives the orientation only. The middle of the rotation range of the frames is put where the reflections are:

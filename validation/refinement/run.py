@@ -40,10 +40,10 @@ def run_refinement(*, out: Path, quick: bool, page: Path | None = None) -> list[
             write_page(page, rows, read_kept(kept), quick=quick)
 
     with threadpool_limits(1):
-        recipe = f"{UREA!r} {VARIANTS!r} quick {quick}"
-        done(kept_rows(kept, "urea-dyngo", recipe=recipe, make=lambda: agreement_rows(folder, quick=quick)))
         for case in CASES:
             done(case_rows(case, folder, quick=quick, kept=kept))
+        recipe = f"{UREA!r} {VARIANTS!r} quick {quick}"
+        done(kept_rows(kept, "urea-dyngo", recipe=recipe, make=lambda: agreement_rows(folder, quick=quick)))
         done(_speed(out, folder, kept, quick=quick))
     done(mounting_rows(known_records(out, quick=quick)))
     return rows
