@@ -19,6 +19,10 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
+ELLIPSE_PRIOR = 0.01
+FREE_ELLIPSE_PRIOR = 0.003  # with a free metric: along the tilt axis the two cannot be told apart, and the cell strains
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Indexed:
     """Geometry with indices: hkl (n, 3) and good (n,) of the spots, the fit, the symmetry and a line for each one
@@ -66,6 +70,7 @@ def refine_primitive(
     """Index and refine in turn, from the low angles outwards; without ``symmetry`` nothing is asked of the metric."""
     rotations = None if symmetry is None else point_rotations(symmetry.hall, friedel=True)
     centring = "P" if symmetry is None else symmetry.centring
+    prior = FREE_ELLIPSE_PRIOR if symmetry is None else ELLIPSE_PRIOR
     now = geometry
     points = points_at_zero_tilt(peaks=peaks, geometry=now)
     length = np.linalg.norm(points, axis=1)
@@ -85,7 +90,7 @@ def refine_primitive(
             width_per_angstrom=width_per_angstrom,
             tolerance_px=tolerance,
         )
-        fit = _fit(peaks, now, hkl, good, rotations, cycles=4, sweep=sweep)
+        fit = _fit(peaks, now, hkl, good, rotations, cycles=4, ellipse_prior=prior, sweep=sweep)
     return fit.geometry, hkl, good, fit
 
 

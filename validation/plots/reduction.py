@@ -188,11 +188,13 @@ def rocking_shape(reduced: ReducedSeries) -> Figure:
         ax.set(xlabel="excitation error in the middle of the frame (Å⁻¹)", ylabel="share of the reflection")
         ax.legend()
 
-    return draw(paint, width=6.4, height=3.4)
+    return draw(paint, width=11.0, height=3.8)
 
 
 def reciprocal_sections(space: ReciprocalMap) -> Figure:
     """hk0, h0l and 0kl of the map of all pixels, a quarter of an index thick on either side, counts on a root scale."""
+    star = np.linalg.norm(space.reciprocal, axis=0)
+    limit = float(np.min(space.middle / space.per_index * star))
 
     def paint(axes: Axs) -> None:
         for ax, (name, (i, j), zero) in zip(axes[0], SECTIONS, strict=True):
@@ -203,15 +205,21 @@ def reciprocal_sections(space: ReciprocalMap) -> Figure:
             n = [np.arange(space.values.shape[k]) - space.middle[k] for k in (i, j)]
             at = np.stack(np.meshgrid(*n), axis=-1) / space.per_index @ (plane @ space.reciprocal[:, [i, j]]).T
             root = np.sqrt(np.maximum(values, 0.0))
-            top = float(np.nanquantile(root, 0.998)) if np.any(np.isfinite(root)) else 1.0
+            own = np.isfinite(root) & (np.linalg.norm(at, axis=-1) > 0.15 * limit)  # the direct beam's halo left out
+            top = float(np.quantile(root[own], 0.998)) if np.any(own) else 1.0
             mesh = ax.pcolormesh(at[..., 0], at[..., 1], root, vmin=0.0, vmax=max(top, 1e-6), cmap="Greys")
             mesh.set_rasterized(True)
             ax.plot(0, 0, "+", color=ACCENT, ms=7)
-            ax.set(aspect="equal", xlabel="Å⁻¹")
+            ax.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal", xlabel="Å⁻¹")
             ax.set_title(name)
             ax.grid(False)
 
-    return draw(paint, width=11.2, height=4.4, columns=3)
+    return draw(paint, width=11.2, height=4.1, columns=3, sharey=True)
+
+
+def _above(values: list[float]) -> float:
+    """Upper end of an axis from 0 on which the largest of the finite values is not cut."""
+    return 1.08 * max([v for v in values if np.isfinite(v)], default=1.0) + 1e-6
 
 
 def shell_statistics(reduced: ReducedSeries) -> Figure:
@@ -236,12 +244,14 @@ def shell_statistics(reduced: ReducedSeries) -> Figure:
             strict=True,
         ):
             ax.plot(g, values, "o-", ms=4, color=DYNAMICAL)
-            ax.set(xlabel="|g| (Å⁻¹)", ylabel=name, ylim=(0, None))
+            ax.set(xlabel="|g| (Å⁻¹)", ylabel=name, ylim=(0, _above(values)))
         axes[1, 0].plot(g, [s.redundancy for s in shells], "o-", ms=4, color=DYNAMICAL)
-        axes[1, 0].set(xlabel="|g| (Å⁻¹)", ylabel="redundancy", ylim=(0, None))
+        axes[1, 0].set(xlabel="|g| (Å⁻¹)", ylabel="redundancy", ylim=(0, _above([s.redundancy for s in shells])))
         axes[1, 1].plot(g, [s.mean_i_over_sigma for s in shells], "o-", ms=4, color=DYNAMICAL)
-        axes[1, 1].set(xlabel="|g| (Å⁻¹)", ylabel="mean I/σ", ylim=(0, None))
+        ratio = _above([s.mean_i_over_sigma for s in shells])
+        axes[1, 1].set(xlabel="|g| (Å⁻¹)", ylabel="mean I/σ", ylim=(0, ratio))
         axes[1, 2].plot(0.25 * np.array(g) ** 2, log, "o-", ms=4, color=INK)
         axes[1, 2].set(xlabel="(sin θ/λ)² (Å⁻²)", ylabel="ln ⟨I⟩")
+        axes[1, 2].xaxis.get_major_locator().set_params(nbins=5)
 
     return draw(paint, width=11.0, height=5.6, rows=2, columns=3)
