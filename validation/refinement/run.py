@@ -55,7 +55,7 @@ def _speed(out: Path, folder: Path, kept: Path, *, quick: bool) -> list[Row]:
     rows = kept_rows(
         kept,
         "speed-frames",
-        recipe=f"{SPEED_CASES!r} repeats {repeats}",
+        recipe=f"slopes and all derivatives, {SPEED_CASES!r} repeats {repeats}",
         make=lambda: frame_rows(out / "refinement-speed", repeats=repeats),
     )
     if quick:
@@ -63,6 +63,6 @@ def _speed(out: Path, folder: Path, kept: Path, *, quick: bool) -> list[Row]:
     return rows + kept_rows(
         kept,
         "speed-convergence",
-        recipe=f"every {EVERY}, {EPOCHS} epochs",
+        recipe=f"slopes, every {EVERY}, {EPOCHS} epochs",
         make=lambda: convergence_row(folder, out / "refinement-speed"),
     )
