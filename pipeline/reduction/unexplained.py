@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from pipeline.reduction.cell import find_cell
 from pipeline.reduction.errors import ReductionError
@@ -16,6 +17,7 @@ MANY = 0.1  # share of the spots that calls for a word
 ENOUGH = 60  # spots in which a second lattice is looked for
 OFF = 0.5  # of them beside nodes of the lattice itself, along the beam; chance gives some percent
 LATERAL_PER_ANGSTROM = 0.006  # how far from a node such a spot may be across the beam
+STAY_PX, STAYS = 2.5, 0.2  # a spot within this distance on this part of the frames does not turn with the crystal
 SECOND = 0.6  # of them on a second lattice; chance gives an eighth
 
 
@@ -25,17 +27,22 @@ def unexplained_spots(*, peaks: Peaks, good: NDArray[np.bool_], geometry: Geomet
     length = np.linalg.norm(points, axis=1)
     inside = length < g_max_per_angstrom
     rest = inside & ~good
+    stay = rest & always_there(peaks, rest, frames=len(geometry.alpha_deg))
+    first = ""
+    if np.any(stay):
+        first = f"{np.count_nonzero(stay)} spots stay at their places on the detector: the beam's halo or its defects; "
+        rest, inside = rest & ~stay, inside & ~stay
     number, every = int(np.count_nonzero(rest)), max(int(np.count_nonzero(inside)), 1)
     share = number / every
     if share < MANY:
-        return ""
-    said = f"warning: {number} of {every} spots ({100 * share:.0f} %) are not explained by the lattice"
+        return f"{first}{number} of the other {every} are not indexed" if first else ""
+    said = f"{first}warning: {number} of {every} spots ({100 * share:.0f} %) are not explained by the lattice"
     if number < ENOUGH:
         return f"{said}, too few to look for a second one"
     off = float(np.mean(_beside_the_sphere(points[rest], peaks.frame[rest], geometry)))
     if off > OFF:
         return (
-            f"{number} of {every} spots ({100 * share:.0f} %) are not indexed; {100 * off:.0f} % of them are "
+            f"{first}{number} of {every} spots ({100 * share:.0f} %) are not indexed; {100 * off:.0f} % of them are "
             "reflections of the lattice further from the Ewald sphere than the fit looks"
         )
     left = select_peaks(peaks, rest)
@@ -54,9 +61,18 @@ def unexplained_spots(*, peaks: Peaks, good: NDArray[np.bool_], geometry: Geomet
     )
 
 
-def _beside_the_sphere(
-    points: NDArray[np.float64], frame: NDArray[np.int64], geometry: Geometry
-) -> NDArray[np.bool_]:
+def always_there(peaks: Peaks, own: NDArray[np.bool_], *, frames: int) -> NDArray[np.bool_]:
+    """Which of the spots ``own`` (n,) have others of them within STAY_PX on at least STAYS of the frames."""
+    index = np.flatnonzero(own)
+    at = np.stack([peaks.fast_px[index], peaks.slow_px[index]], axis=1)
+    found = np.zeros(len(own), dtype=bool)
+    if len(index):
+        near = np.asarray(cKDTree(at).query_ball_point(at, STAY_PX, return_length=True))
+        found[index] = near >= max(STAYS * frames, 5)
+    return found
+
+
+def _beside_the_sphere(points: NDArray[np.float64], frame: NDArray[np.int64], geometry: Geometry) -> NDArray[np.bool_]:
     """Which points (n, 3) at tilt 0 have a node of the lattice before or behind them, within one index, on their frame.
 
     Strong reflections show in the tails of their rocking curves, far from where the sphere cuts the node.

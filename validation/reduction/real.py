@@ -187,6 +187,7 @@ def _cinchonine_rows() -> list[Row]:
         geometry=reduced.fit.geometry,
         hall=merged.hall,
     )
+    left = next((s for s in reduced.log if "stay at their places" in s or "not explained" in s), "")
     azimuth = (o.microscope.projection.tilt_axis_deg + 180.0) % 360.0 - 180.0
     nominal = f"nominal {dataset.microscope.projection.tilt_axis_deg:g}"
     limit = f"to {merged.g_max_per_angstrom:.2f} Å⁻¹, class {merged.hall}"
@@ -198,7 +199,7 @@ def _cinchonine_rows() -> list[Row]:
     rows += [
         row("axis", "tilt-axis azimuth", azimuth, "°", peer="XDS", peer_value=-37.502, note=nominal),
         row("turn", "orientation of the crystal against XDS", turn, "°"),
-        row("indexed", "spots indexed", 100.0 * float(np.mean(good)), "%", n=len(good)),
+        row("indexed", "spots indexed", 100.0 * float(np.mean(good)), "%", n=len(good), note=left),
         row("rint", "R_int", merged.r_int_percent, "%", n=len(merged.hkl), note=limit),
         row("complete", "completeness", merged.completeness_percent, "%", peer="XDS", peer_value=70.7),
     ]

@@ -80,3 +80,16 @@ def test_tails_of_strong_reflections_are_not_taken_for_another_crystal(base) -> 
     said = unexplained_spots(peaks=peaks, good=good, geometry=base, g_max_per_angstrom=0.9)
     assert "further from the Ewald sphere" in said
     assert "warning" not in said
+
+
+def test_a_place_beside_the_beam_is_no_second_crystal(base) -> None:
+    """The halo of the direct beam found as a spot on most frames, at one place."""
+    xy, frame = _spots(base, base.ub)
+    rng = np.random.default_rng(2)
+    halo = np.array([244.0, 250.0]) + 0.4 * rng.normal(size=(len(ALPHA), 2))
+    peaks = _peaks(np.concatenate([xy, halo]), np.concatenate([frame, np.arange(len(ALPHA))]))
+    good = np.arange(len(peaks.frame)) < len(frame)
+    said = unexplained_spots(peaks=peaks, good=good, geometry=base, g_max_per_angstrom=0.9)
+    assert said.startswith(f"{len(ALPHA)} spots stay at their places")
+    assert "0 of the other" in said
+    assert "another crystal" not in said
