@@ -32,7 +32,7 @@ _STATE = """
 
 {count} records, where the goals ask for {asked} mountings of each row: n says how many stand behind a figure. A record
 of an earlier state of the code is kept and counted here; to have it made anew, delete its file (the run goes on from
-its frames when those are there).
+its frames when those are there). A digest is over all files of the packages, also those that these runs do not use.
 
 """
 SECTIONS = (

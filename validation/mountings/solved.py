@@ -29,17 +29,17 @@ def whole(record: Record) -> bool:
     return right(record) and record.get("solution", "missing_atoms") == 0 == record.get("solution", "spurious_atoms")
 
 
-def solved_rows(name: str, records: Sequence[Record]) -> list[Row]:
-    """Over every run that was begun; what gave up counts as not solved."""
+def goal_rows(name: str, records: Sequence[Record]) -> list[Row]:
+    """What is asked of a solution, over every run that was begun; what gave up counts as not solved."""
     prefix = f"mount-{name}"
-    rows = [
+    return [
         share_row(f"{prefix}-group", f"{name}: right group", [right(r) for r in records], least=RIGHT_PERCENT,
                   note=_lost(records)),
         share_row(f"{prefix}-whole", f"{name}: right group, all atoms and none spurious", [whole(r) for r in records]),
         share_row(f"{prefix}-claimed", f"{name}: verdict 'solved'", [claimed(r) for r in records]),
         _false_row(prefix, name, records),
+        *_before_rows(prefix, name, records),
     ]  # fmt: skip
-    return rows + _before_rows(prefix, name, records) + _data_rows(prefix, name, records)
 
 
 def _false_row(prefix: str, name: str, records: Sequence[Record]) -> Row:
@@ -73,7 +73,8 @@ def _before_rows(prefix: str, name: str, records: Sequence[Record]) -> list[Row]
     ]  # fmt: skip
 
 
-def _data_rows(prefix: str, name: str, records: Sequence[Record]) -> list[Row]:
+def data_rows(name: str, records: Sequence[Record]) -> list[Row]:
+    """What the reduction came to."""
     study = STUDY.get(name, NOTHING)
     r_int = None if study.r_int != study.r_int else study.r_int
     shown = (
@@ -86,5 +87,5 @@ def _data_rows(prefix: str, name: str, records: Sequence[Record]) -> list[Row]:
     for title, keys, unit, peer, limit in shown:
         found = values(records, *keys)
         if found:
-            rows.append(median_row(f"{prefix}-{keys[-1]}", f"{name}: {title}", found, unit, peer=peer, most=limit))
+            rows.append(median_row(f"mount-{name}-{keys[-1]}", f"{name}: {title}", found, unit, peer=peer, most=limit))
     return rows

@@ -10,7 +10,7 @@ from validation.mountings.figures import KINDS, pulls, values
 from validation.mountings.jobs import NULL, RANDOM
 from validation.mountings.record import Record, code_digests
 from validation.mountings.refined import nearer, pair_rows, refined_rows
-from validation.mountings.solved import claimed, right, solved_rows, whole
+from validation.mountings.solved import claimed, data_rows, goal_rows, right, whole
 from validation.mountings.special import special_rows
 from validation.mountings.study import NOTHING, STUDY
 from validation.rows import Row
@@ -26,7 +26,8 @@ def mounting_rows(records: Sequence[Record]) -> list[Row]:
     """All rows that the records give; none without records."""
     groups = scenarios_of(records)
     plain = [r for group in groups.values() for r in group]
-    rows = [row for name, group in groups.items() for row in solved_rows(name, group)]
+    rows = goal_rows("all", plain) if plain else []
+    rows += [row for name, group in groups.items() for row in (*goal_rows(name, group), *data_rows(name, group))]
     rows += pair_rows(plain)
     rows += [row for name, group in groups.items() for row in refined_rows(name, group)]
     return rows + special_rows(records)
