@@ -22,8 +22,8 @@ SECTIONS = (
 HEAD = """# Structure solution: validation
 
 Made by `edtwin validate solution --pages docs/validation`; do not edit. The command keeps every trial in
-`solution-trials.jsonl` beside the rows and goes on from there when it is cut off; peers are asked where
-`EDTWIN_PEER_CCTBX` and `EDTWIN_PEER_PYMATGEN` name their Pythons.
+`solution-trials.jsonl` beside the rows (and rows that took long) and goes on from there when it is cut off; peers are
+asked where `EDTWIN_PEER_CCTBX` and `EDTWIN_PEER_PYMATGEN` name their Pythons.
 
 **What goes in** is a merged list, the cell, the Laue class and the composition; the space group is found. Simulated
 data are kinematical and spoilt as the condition says (`validation/solution/conditions.py`). Clean, compressed and

@@ -8,9 +8,10 @@ from pathlib import Path
 from validation.realdata import data_folder
 from validation.rows import Row, write_rows
 from validation.solution.conditions import ELEVEN, NONSENSE, THICK
-from validation.solution.journal import Journal
+from validation.solution.journal import Journal, kept_rows
 from validation.solution.matcher import matcher_rows
 from validation.solution.materials import OTHERS, STUDY
+from validation.solution.measured import CASES
 from validation.solution.page import write_page
 from validation.solution.peer import cctbx_rows
 from validation.solution.tables import group_rows, measured_rows, nonsense_rows, study_rows, thick_rows
@@ -25,7 +26,8 @@ PEER_SEEDS = 5
 def run_solution(*, out: Path, quick: bool, page: Path | None = None) -> list[Row]:
     """Write ``out``/solution.json (and the page); returns the rows.
 
-    Every trial is kept in ``out``/solution-trials.jsonl and not made again while the code is the same.
+    Every trial is kept in ``out``/solution-trials.jsonl, and the rows of measured lists and peers beside it; they are
+    not made again while the code is the same.
     """
     journal = Journal(out / "solution-trials.jsonl")
 
@@ -37,11 +39,16 @@ def run_solution(*, out: Path, quick: bool, page: Path | None = None) -> list[Ro
     nonsense = list(journal.completed(tasks(STUDY | OTHERS, NONSENSE, seeds=seeds(NONSENSE_EACH))))
     chosen = {name: ELEVEN[name] for name in OTHER_CONDITIONS}
     others = list(journal.completed(tasks(OTHERS, chosen, seeds=seeds(OTHERS_EACH))))
+    peer_seeds = seeds(PEER_SEEDS)
     with tempfile.TemporaryDirectory() as name:
-        peer = cctbx_rows(study, folder=Path(name), seeds=seeds(PEER_SEEDS))
-        matcher = matcher_rows(folder=Path(name))
+        folder = Path(name)
+        peer = kept_rows(out / "solution-cctbx.json", recipe=str(peer_seeds),
+                         make=lambda: cctbx_rows(study, folder=folder, seeds=peer_seeds))  # fmt: skip
+        matcher = kept_rows(out / "solution-matcher.json", recipe="", make=lambda: matcher_rows(folder=folder))
+    measured = kept_rows(out / "solution-measured.json", recipe=repr(CASES),
+                         make=lambda: measured_rows(data_folder()))  # fmt: skip
     rows = [*study_rows(study), *thick_rows(thick), *nonsense_rows(nonsense), *peer, *group_rows(others),
-            *measured_rows(data_folder()), *matcher]  # fmt: skip
+            *measured, *matcher]  # fmt: skip
     write_rows(out / "solution.json", rows)
     if page is not None:
         write_page(page, rows)
