@@ -158,3 +158,20 @@ def test_the_data_say_how_much_multiple_scattering_they_hold(  # type: ignore[no
     assert free.crystal.sites[0].occupancy == pytest.approx(strength, abs=0.08)
     gap = kinematical.r_obs_percent - free.r_obs_percent
     assert abs(gap) < 0.5 if forward_is_weak else gap > 3.0
+
+
+def test_the_end_does_not_depend_on_where_one_starts(crystals, tools) -> None:  # type: ignore[no-untyped-def]
+    """With noise there is a residual, and one minimum: coordinates agree to a fifth of their s.u."""
+    model = crystals["anatase"]
+    series = tools["simulate"](model, settings=SMALL, thickness_angstrom=150.0, frames=6, step_deg=12.0, noise=0.05)
+    found = [
+        refine_dynamical(
+            model=tools["displaced"](model, by_angstrom=moved), orientation=series.orientation,
+            reflections=series.reflections, settings=SMALL,
+        )
+        for moved in (0.0, 0.05)
+    ]  # fmt: skip
+    uncertainty = found[0].standard_uncertainties["O1.z"]
+    assert uncertainty < 0.001
+    assert abs(found[0].crystal.sites[1].fract[2] - found[1].crystal.sites[1].fract[2]) < 0.2 * uncertainty
+    assert found[0].wr_all_percent == pytest.approx(found[1].wr_all_percent, rel=2e-3)
