@@ -25,8 +25,8 @@ def special_rows(records: Sequence[Record]) -> list[Row]:
     rows = _occupancy_rows(mixed) if mixed else []
     if both:
         kinds = ("averaged", "dynamical")
-        lost = [[of_kind(a, k, "r_obs_percent") - of_kind(b, k, "r_obs_percent") for k in kinds] for a, b in both]
-        rows += random_rows(np.array(lost))
+        r = np.array([[[of_kind(x, k, "r_obs_percent") for k in kinds] for x in pair] for pair in both])
+        rows += random_rows(r[:, 0] - r[:, 1], relative=np.median(r[:, 0] / r[:, 1], axis=0))
     return rows + [_null_row(r) for r in records if r.scenario == NULL and r.finished]
 
 
@@ -54,8 +54,9 @@ def _su_ratios(record: Record) -> list[float]:
     return [float(two[label]["uncertainty"]) / float(one[label]["uncertainty"]) for label in one if label in two]
 
 
-def random_rows(lost: NDArray[np.float64]) -> list[Row]:
-    """lost (runs, 2): R(obs) lost by a random distribution in points, kinematical and dynamical.
+def random_rows(lost: NDArray[np.float64], *, relative: NDArray[np.float64]) -> list[Row]:
+    """lost (runs, 2): R(obs) lost by a random distribution in points, kinematical and dynamical; relative (2,): the
+    median factor by which R(obs) rises.
 
     The ratio of the two is only given where the kinematical loss is there at all: its mean more than two standard
     errors above zero. The goal is judged without it: the dynamical loss is more than twice the kinematical one, also
@@ -80,7 +81,8 @@ def random_rows(lost: NDArray[np.float64]) -> list[Row]:
             value=float(mean[1] / mean[0]) if there else None, peer="study",
             peer_value=RANDOM_DROPS[1] / RANDOM_DROPS[0], goal=f">= {DROP_RATIO:g}",
             met=bool(mean[1] > 0 and mean[1] >= DROP_RATIO * upper), n=n,
-            note=f"difference {mean[1] - mean[0]:.3f} points"
+            note=f"difference {mean[1] - mean[0]:.3f} points; R(obs) rises by the factors {relative[1]:.2f} dynamical, "
+            f"{relative[0]:.2f} kinematical"
             + ("" if there else "; no ratio: the kinematical loss is not significant"),
         )
     )  # fmt: skip
