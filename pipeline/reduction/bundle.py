@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.reduction.distortion import TERMS
-from pipeline.reduction.geometry import Geometry, metric_freedom, predicted_px, stepped
+from pipeline.reduction.geometry import Geometry, metric_freedom, predicted_px, scale_alone, stepped
 from pipeline.reduction.looseness import Looseness, estimated_looseness, frame_prior
 from pipeline.reduction.normal import Normal, effective_parameters, normal_equations, solve, uncertainties
 from pipeline.reduction.observations import Observations
@@ -162,9 +162,12 @@ def refine_bundle(
     rocking: Rocking,
     log_scale: Floats | None = None,
     cycles: int = 14,
+    fixed_shape: bool = False,
 ) -> BundleFit:
-    """``centre_px``: (frames, 2) as the direct beam shows them. ``rotations``: operations that the metric obeys."""
-    o, freedom = observations, metric_freedom(rotations)
+    """``centre_px``: (frames, 2) as the direct beam shows them. ``rotations``: operations that the metric obeys.
+    ``fixed_shape``: the cell is known but for its scale."""
+    o = observations
+    freedom = scale_alone(geometry.ub) if fixed_shape else metric_freedom(rotations)
     groups, group = group_numbers(o.hkl, hall)
     parameters = groups + 3 * len(geometry.alpha_deg)
     state = _State(

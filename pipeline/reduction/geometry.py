@@ -81,6 +81,11 @@ def predicted_px(*, geometry: Geometry, hkl: Ints, frame: Ints) -> tuple[Floats,
     return to_pixels(geometry, g[:, :2], frame), g
 
 
+def scale_alone(ub: Floats) -> Floats:
+    """(1, 3, 3) the change of the reciprocal metric that keeps the shape of the cell."""
+    return np.asarray((ub.T @ ub)[None])
+
+
 def metric_freedom(rotations: Ints | None) -> Floats:
     """Symmetric (m, 3, 3) changes of the reciprocal metric that the operations (h' = h R) leave alone; 6 without
     any."""

@@ -42,7 +42,8 @@ LEAST_SHARE = 0.25  # of the spots on the cell: twice what chance gives
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GivenCell:
-    """A cell in its conventional axes (monoclinic: b unique), and its centring where that is known too."""
+    """A cell in its conventional axes (monoclinic: b unique), and its centring where that is known too. Its shape is
+    believed, its scale is refined: what a camera length does to it."""
 
     cell: Cell
     centring: str | None = None
@@ -113,13 +114,16 @@ def index_with_known_cell(
         g_max_per_angstrom=g_peaks,
         width_per_angstrom=WIDTH,
         symmetry=symmetry,
+        fixed_shape=True,
     )
     if np.mean(good) < LEAST_SHARE or np.count_nonzero(good) < LEAST_SPOTS:
         raise ReductionError(
             f"known cell: {np.count_nonzero(good)} of {len(good)} spots lie on {_text(given.cell)} in its best "
             f"orientation; at least {LEAST_SPOTS} and {100 * LEAST_SHARE:.0f} % are needed"
         )
-    found = Indexed(geometry=geometry, hkl=hkl, good=good, rms_px=fit.rms_px, symmetry=symmetry, tried=())
+    found = Indexed(
+        geometry=geometry, hkl=hkl, good=good, rms_px=fit.rms_px, symmetry=symmetry, tried=(), fixed_shape=True
+    )
     found = refine_indexed(
         peaks=peaks, found=found, sweep=sweep, px_per_angstrom=px, g_max_per_angstrom=g_peaks, width_per_angstrom=WIDTH
     )

@@ -26,7 +26,8 @@ FREE_ELLIPSE_PRIOR = 0.003  # with a free metric: along the tilt axis the two ca
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Indexed:
     """Geometry with indices: hkl (n, 3) and good (n,) of the spots, the fit, the symmetry and a line for each one
-    tried; by how many standard deviations the sense of rotation is decided."""
+    tried; by how many standard deviations the sense of rotation is decided; whether the cell is known but for its
+    scale."""
 
     geometry: Geometry
     hkl: Ints
@@ -35,6 +36,7 @@ class Indexed:
     symmetry: LatticeSymmetry
     tried: tuple[str, ...]
     sense_sigmas: float | None = None
+    fixed_shape: bool = False
 
 
 def spot_sigma_px(peaks: Peaks, floor_px: float = 0.05, spot_px: float = 1.0) -> Floats:
@@ -66,8 +68,10 @@ def refine_primitive(
     g_max_per_angstrom: float,
     width_per_angstrom: float,
     symmetry: LatticeSymmetry | None = None,
+    fixed_shape: bool = False,
 ) -> tuple[Geometry, Ints, NDArray[np.bool_], GeometryFit]:
-    """Index and refine in turn, from the low angles outwards; without ``symmetry`` nothing is asked of the metric."""
+    """Index and refine in turn, from the low angles outwards; without ``symmetry`` nothing is asked of the metric,
+    with ``fixed_shape`` only the scale of the cell is free."""
     rotations = None if symmetry is None else point_rotations(symmetry.hall, friedel=True)
     centring = "P" if symmetry is None else symmetry.centring
     prior = FREE_ELLIPSE_PRIOR if symmetry is None else ELLIPSE_PRIOR
@@ -77,7 +81,8 @@ def refine_primitive(
     inner = length < max(0.7, float(np.quantile(length, 0.4)))
     hkl, good = index_in_space(points=points, ub=now.ub)
     good &= inner & centring_allows(hkl, centring)
-    fit = _fit(peaks, now, hkl, good, rotations, cycles=4, ellipse_prior=1e-5, free_axis=False, sweep=sweep)
+    more = {"cycles": 4, "sweep": sweep, "fixed_shape": fixed_shape}
+    fit = _fit(peaks, now, hkl, good, rotations, ellipse_prior=1e-5, free_axis=False, **more)
     for limit in (1.0, g_max_per_angstrom, g_max_per_angstrom):
         now = fit.geometry
         tolerance = min(max(4.0 * fit.rms_px, 1.5), 0.4 * float(np.linalg.norm(now.ub, axis=0).min()) * px_per_angstrom)
@@ -90,7 +95,7 @@ def refine_primitive(
             width_per_angstrom=width_per_angstrom,
             tolerance_px=tolerance,
         )
-        fit = _fit(peaks, now, hkl, good, rotations, cycles=4, ellipse_prior=prior, sweep=sweep)
+        fit = _fit(peaks, now, hkl, good, rotations, ellipse_prior=prior, **more)
     return fit.geometry, hkl, good, fit
 
 
@@ -166,6 +171,6 @@ def refine_indexed(
             width_per_angstrom=width_per_angstrom,
             tolerance_px=min(max(5.0 * now.rms_px, 1.0), 0.4 * spacing),
         )
-        fit = _fit(peaks, now.geometry, hkl, good, rotations, sweep=sweep)
+        fit = _fit(peaks, now.geometry, hkl, good, rotations, sweep=sweep, fixed_shape=found.fixed_shape)
         now = replace(now, geometry=fit.geometry, hkl=hkl, good=good, rms_px=fit.rms_px)
     return now

@@ -51,11 +51,13 @@ def orient(
     hall: str | None,
     rounds: int = 3,
     cycles: int = 14,
+    fixed_shape: bool = False,
 ) -> tuple[BundleFit, LaueEvidence]:
     """Geometry, scales and rocking curve, and the Laue class. ``centre_px``: as the direct beam shows them.
 
     The metric obeys the lattice's symmetry until the intensities say the Laue class, then that of its system: axes that
     are equal within an ellipse of the optics, with intensities that are not, are not equal.
+    ``fixed_shape``: the cell is known but for its scale.
     """
     current = hall or "-P 1"
     rotations = point_rotations(hall or symmetry.hall, friedel=True)
@@ -72,6 +74,7 @@ def orient(
             rocking=rocking if fit is None else fit.rocking,
             log_scale=None if fit is None else np.log(fit.scale),
             cycles=cycles,
+            fixed_shape=fixed_shape,
         )
         merged = frames_merged(with_expected_sigma(o, fit), fit, sweep)
         evidence = laue_evidence(hkl=merged.hkl, intensity=merged.intensity, sigma=merged.sigma, system=symmetry.system)

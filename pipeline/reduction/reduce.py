@@ -89,9 +89,7 @@ def _integrate_and_merge(
     if np.count_nonzero(strong) < 20:
         strong = found.good & (peaks.intensity >= np.quantile(peaks.intensity[found.good], 0.5))
     backgrounds: Backgrounds = dict(seen.backgrounds)
-    profile = learn_profile(
-        dataset=dataset, seen=seen, geometry=found.geometry, strong=strong, backgrounds=backgrounds
-    )
+    profile = learn_profile(dataset=dataset, seen=seen, geometry=found.geometry, strong=strong, backgrounds=backgrounds)
     geometry, hall, rocking = found.geometry, None, WIDE
     for final in (False, True):
         o, learned = integrate_series(
@@ -114,6 +112,7 @@ def _integrate_and_merge(
             symmetry=symmetry,
             rocking=rocking,
             hall=hall,
+            fixed_shape=found.fixed_shape,
         )
         hall, rocking, geometry = evidence.hall, fit.rocking, fit.geometry
     log.append(evidence.sentence())

@@ -21,6 +21,7 @@ from pipeline.reduction.geometry import (
     ellipse_vector,
     metric_freedom,
     predicted_px,
+    scale_alone,
     stepped,
 )
 from pipeline.reduction.looseness import Looseness, estimated_looseness, frame_prior
@@ -170,7 +171,7 @@ def refine_geometry(
     the ellipse as it is: along and across the tilt axis a lattice without constraint cannot be told from it.
     ``fixed_shape``: the cell is known but for its scale."""
     now = replace(geometry, ub=constrain_metric(ub=geometry.ub, rotations=rotations))
-    freedom = now.ub.T @ now.ub[None] if fixed_shape else metric_freedom(rotations)
+    freedom = scale_alone(now.ub) if fixed_shape else metric_freedom(rotations)
     spots = Positions(hkl=hkl, frame=frame, observed_px=observed_px, sigma_px=sigma_px)
     harmonics = len(hkl) >= SPOTS_FOR_HARMONICS and ellipse_prior > 1e-4
     parameters = 3.0 * len(np.unique(frame)) + 6.0
