@@ -57,10 +57,15 @@ def _step(folder: Path, *words: str) -> str:
 
 
 def dials_frame_ub(arrays: Mapping[str, NDArray[Any]]) -> Floats:
-    """ub in the laboratory in the middle of each frame, (frames, 3, 3)."""
+    """ub in the frame of the detector in the middle of each frame, (frames, 3, 3).
+
+    DIALS holds the axis and turns the detector: what its frames show must be read from the axes of its detector.
+    """
     turns = [rotation_matrix(axis=arrays["axis"], angle_deg=float(angle)) for angle in arrays["alpha_deg"]]
-    ours = np.diag([-1.0, 1.0, -1.0])  # DIALS turns McStas axes by 180° about y
-    return np.asarray(ours @ arrays["setting"] @ np.array(turns) @ arrays["fixed"] @ arrays["a"], dtype=np.float64)
+    fast, slow = arrays["fast"], arrays["slow"]
+    detector = np.array([fast, slow, np.cross(fast, slow)])
+    ub = detector @ arrays["setting"] @ np.array(turns) @ arrays["fixed"] @ arrays["a"]
+    return np.asarray(ub, dtype=np.float64)
 
 
 def run_dials(frames: Path, *, scan_varying: bool = True, joined: tuple[str, ...] = ()) -> DialsResult:

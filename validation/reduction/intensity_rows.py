@@ -55,10 +55,11 @@ def _dials_intensities(known: Known, result: DialsResult, kind: str) -> Intensit
     if kind not in a or "a" not in a:
         return None
     middle = len(a["a"]) // 2
-    frame_ub = dials_frame_ub(a)[middle]
-    n = np.rint(np.linalg.solve(known.rotation[a["frame"][middle]] @ known.ub, frame_ub)).astype(np.int64)
+    matched = conventional(dials_frame_ub(a)[middle], known.rotation[a["frame"][middle]] @ known.ub)
+    if matched is None:
+        return None
     ok = np.asarray(a[f"{kind}_ok"], dtype=bool)
-    hkl = np.asarray(a["hkl"])[ok] @ n.T
+    hkl = np.asarray(a["hkl"])[ok] @ matched[1].T
     return intensity_errors(
         known=known, hkl=hkl, intensity=a[kind][ok], sigma=np.sqrt(a[f"{kind}_variance"][ok]), per_f2=False
     )

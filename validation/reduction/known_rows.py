@@ -95,7 +95,7 @@ def _lattice_rows(name: str, known: Known, ours: Reduced, theirs: DialsResult | 
         fraction = 100.0 * o.indexed_peaks_fraction
     peer = _dials_lattice(known, theirs) if theirs is not None else None
     cell, turn = (None, None) if peer is None else (peer.cell_percent, peer.orientation_deg)
-    said = ours.gave_up or ("" if theirs is None or not theirs.failed else f"DIALS: {theirs.failed}")
+    said = ours.gave_up or _said(theirs, peer)
     right = goal_of(lattice.cell_percent, goals.get("cell"))
     if name == "weak":
         right = {"goal": "the right lattice", "met": not np.isnan(lattice.cell_percent)}
@@ -108,6 +108,15 @@ def _lattice_rows(name: str, known: Known, ours: Reduced, theirs: DialsResult | 
         set_row(name, "azimuth", "tilt-axis azimuth", "°", azimuth, None, **goal_of(azimuth, goals.get("azimuth"))),
         set_row(name, "indexed", "spots indexed", "%", fraction, None, **enough),
     ]  # fmt: skip
+
+
+def _said(theirs: DialsResult | None, found: LatticeErrors | None) -> str:
+    """Why cells of DIALS are empty."""
+    if theirs is None or found is None:
+        return ""
+    if theirs.failed:
+        return f"DIALS: {theirs.failed}"
+    return "DIALS: not the true lattice" if np.isnan(found.cell_percent) else ""
 
 
 def _speed_rows(name: str, frames: int, ours: Reduced, theirs: DialsResult | None) -> list[Row]:
@@ -131,6 +140,8 @@ def _jitter_rows(conditions: Conditions, known: Known, series: ReducedSeries | N
     name, true, n = conditions.name, conditions.jitter_deg, len(known.rotation)
     least = least_median_error_deg(known.scene)
     note = "Cramér–Rao, were F², cell, profile, background and instrument known; weak reflections too"
+    if least > GOALS.get(name, {}).get("orientation", least):
+        note = f"above the goal, which no estimator can promise; {note}"
     rows = [
         set_row(name, "turn-bound", "orientation: least that photon noise leaves", "°", least, None, note=note, n=n)
     ]

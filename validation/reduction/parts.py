@@ -14,12 +14,14 @@ from validation.rows import Row
 
 _ROOT = Path(__file__).resolve().parents[2]
 REDUCTION = ("pipeline/reduction", "pipeline/types.py", "twin/physics")
+FRAMES = (*REDUCTION, *(f"validation/reduction/{name}.py" for name in ("conditions", "frames", "information", "lens")))
 KNOWN = (
-    *REDUCTION,
-    *(f"validation/reduction/{name}.py" for name in ("bound", "conditions", "dials", "frames", "information")),
-    *(f"validation/reduction/{name}.py" for name in ("intensity_rows", "known_rows", "lens", "measure", "row")),
+    *FRAMES,
+    "validation/peers/dials_results.py",
+    *(f"validation/reduction/{name}.py" for name in ("bound", "dials", "intensity_rows")),
+    *(f"validation/reduction/{name}.py" for name in ("known_rows", "measure", "row")),
 )
-DISTORTED = (*KNOWN, "validation/reduction/distortion_rows.py", "validation/lattice_match.py")
+DISTORTED = (*FRAMES, "validation/reduction/distortion_rows.py", "validation/lattice_match.py")
 STUDY = (*REDUCTION, "twin", "scenarios/build.py", "scenarios/stages", "validation/reduction/study_rows.py")
 REAL = (
     *REDUCTION,
