@@ -99,6 +99,20 @@ def test_cell_and_class(reduced: Path) -> None:
     assert np.allclose(lengths / lengths.mean(), 1.0, atol=0.001)
 
 
+def test_a_known_cell_and_a_map(frames: Path, tmp_path: Path) -> None:
+    """The cell keeps the axes and the shape that were given; the map is a CCP4 file of reciprocal space."""
+    out = tmp_path / "known"
+    cell = "5.138 9.174 5.449 90 90 90"
+    assert _run("reduce", "--frames", str(frames), "-o", str(out), "--cell", cell, "--map") == 0
+    assert sorted(p.name for p in out.iterdir()) == sorted([*OUTPUTS, "reciprocal.ccp4"])
+    lengths = np.array(load_json(Orientation, out / "orientation.json").cell.parameters[:3])
+    assert np.ptp(lengths / [5.138, 9.174, 5.449]) < 1e-6
+    assert gemmi.read_ccp4_map(str(out / "reciprocal.ccp4")).grid.point_count > 1e5
+    page = (out / "reduction.html").read_text(encoding="utf-8")
+    assert "<h2>Reciprocal space</h2>" in page
+    assert "known cell: oriented" in page
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -106,6 +120,7 @@ def test_cell_and_class(reduced: Path) -> None:
         (("reduce", "ito-01", "--frames", "nothing.nxs"), "not both"),
         (("reduce",), "or --frames PATH"),
         (("reduce", "--frames", "x.nxs", "--mode", "sideways"), "allowed are"),
+        (("reduce", "--frames", "x.nxs", "--centring", "X"), "allowed are P, A, B, C, I, F and R"),
     ],
 )
 def test_bad_words_end_in_a_sentence(
