@@ -105,6 +105,7 @@ def test_intensities_forbid_axes_that_an_ellipse_would_make_equal(weak) -> None:
     assert o.microscope.projection.ellipse_percent < 1.5  # 0.5 put in
 
 
+@pytest.mark.slow
 def test_another_crystal_is_refused(weak) -> None:
     wrong = Cell(a_angstrom=14.3, b_angstrom=16.1, c_angstrom=3.3, alpha_deg=90, beta_deg=97, gamma_deg=90)
     with pytest.raises(ReductionError, match="known cell"):
