@@ -45,6 +45,9 @@ DEVIATES = """
   Bethe's potentials (`usebethe`), which these intensities do without.
 - The axis of rotation of a frame is that of the series in a refinement; PETS lists one a frame.
 - The thickness is one for all frames in a refinement (a wedge), also at high tilts.
+- Quartz: diffBloch lets the apparent thickness depend on the orientation (a small network); one wedge for all frames
+  is a stiffer model, the row with a thickness for each frame is the like one. What a thickness a frame buys
+  beyond what is there shows in the frames held out, which get the median.
 - Albite: the published refinement is of three crystals, the .cif_pets file is of one of them, integrated anew; the
   kinematical one is of averaged data, with an extinction parameter that ours does not have.
 - Goals are set for all frames. Rows made with --quick are of every sixth frame and have no goal.
