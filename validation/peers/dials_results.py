@@ -30,7 +30,6 @@ def main(expt: str, refl: str, out: str) -> None:
         "hkl": np.array(table["miller_index"].as_vec3_double()).reshape(-1, 3).round().astype(int),
         "beam": np.array(experiment.beam.get_s0()),
         "fast": np.array(experiment.detector[0].get_fast_axis()),
-        "slow": np.array(experiment.detector[0].get_slow_axis()),
         "indexed": np.array(table.get_flags(table.flags.indexed)),
     }
     for kind in ("sum", "prf"):

@@ -57,14 +57,16 @@ def _step(folder: Path, *words: str) -> str:
 
 
 def dials_frame_ub(arrays: Mapping[str, NDArray[Any]]) -> Floats:
-    """ub in the frame of the detector in the middle of each frame, (frames, 3, 3).
+    """ub in the middle of each frame, (frames, 3, 3): z along the beam, x along the detector's fast axis across it.
 
-    DIALS holds the axis and turns the detector: what its frames show must be read from the axes of its detector.
+    DIALS holds the axis and moves detector and beam: with electrons a tilt of the beam and a shift of the detector leave
+    nearly the same frames. What its frames show must be read from its beam and the axes of its detector.
     """
     turns = [rotation_matrix(axis=arrays["axis"], angle_deg=float(angle)) for angle in arrays["alpha_deg"]]
-    fast, slow = arrays["fast"], arrays["slow"]
-    detector = np.array([fast, slow, np.cross(fast, slow)])
-    ub = detector @ arrays["setting"] @ np.array(turns) @ arrays["fixed"] @ arrays["a"]
+    z = arrays["beam"] / np.linalg.norm(arrays["beam"])
+    x = arrays["fast"] - (arrays["fast"] @ z) * z
+    x = x / np.linalg.norm(x)
+    ub = np.array([x, np.cross(z, x), z]) @ arrays["setting"] @ np.array(turns) @ arrays["fixed"] @ arrays["a"]
     return np.asarray(ub, dtype=np.float64)
 
 
