@@ -59,8 +59,8 @@ def _step(folder: Path, *words: str) -> str:
 def dials_frame_ub(arrays: Mapping[str, NDArray[Any]]) -> Floats:
     """ub in the middle of each frame, (frames, 3, 3): z along the beam, x along the detector's fast axis across it.
 
-    DIALS holds the axis and moves detector and beam: with electrons a tilt of the beam and a shift of the detector leave
-    nearly the same frames. What its frames show must be read from its beam and the axes of its detector.
+    DIALS holds the axis and moves detector and beam: with electrons a tilt of the beam and a shift of the detector
+    leave nearly the same frames. What its frames show must be read from its beam and the axes of its detector.
     """
     turns = [rotation_matrix(axis=arrays["axis"], angle_deg=float(angle)) for angle in arrays["alpha_deg"]]
     z = arrays["beam"] / np.linalg.norm(arrays["beam"])
