@@ -15,16 +15,21 @@ import gemmi
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.solution.groups import PhaseMap, primitive_basis, rank_groups
 from pipeline.solution.solve import solve_structure
+from pipeline.solution.spots import CENTRINGS, centring_allows
 from pipeline.types import MergedReflections, Solution
-from twin.model.crystal import Cell
-from twin.physics.lattice import Floats, direct_matrix
-from twin.physics.symmetry import asymmetric_hkl, laue_hall, point_rotations
+from twin.model.crystal import Cell, Crystal
+from twin.physics.lattice import Floats, direct_matrix, miller_indices, reciprocal_matrix
+from twin.physics.structure_factors import structure_factors
+from twin.physics.symmetry import asymmetric_hkl, centring_vectors, laue_hall, point_rotations
 
 METRIC_TOLERANCE = 0.02  # relative, of the metric tensor's elements under a rotation
 R_INT_SLACK, R_INT_FLOOR_PERCENT = 1.35, 4.0  # R_int of a higher class: at most this many times the own, plus
 RELATIVE_ERROR = 0.1  # of an intensity, beside its sigma, in the weights of the mean
 FALLBACK_STARTS = 4
+OBEYED = 0.9  # mean cos Δφ of the worst operation with the phases of a model that obeys a group
+OBEYED_TO_PER_ANGSTROM = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -138,7 +143,11 @@ def solve_in_any_class(
                                 progress=progress)  # fmt: skip
         if found.solved:
             rivals = [] if data is given or observations is None else _rivals(observations, data, queue)
-            return _with_note(found, given=merged.hall, used=data.merged.hall, rivals=rivals), data
+            found = _with_note(found, given=merged.hall, used=data.merged.hall, rivals=rivals)
+            if observations is None:
+                return found, data
+            return _in_class_obeyed(found, data, observations, tried=[d.merged.hall for d, _ in queue],
+                                    composition=composition, seed=seed)  # fmt: skip
         if data is given:
             own = found
         else:
@@ -146,6 +155,63 @@ def solve_in_any_class(
     assert own is not None
     note = f"; nor in the Laue classes {', '.join(tried)}" if tried else ""
     return replace(own, verdict=own.verdict + note), given
+
+
+def classes_obeyed(crystal: Crystal) -> list[str]:
+    """Laue classes above the crystal's own that its lattice allows and a group of which its structure factors obey.
+
+    Highest order first. Atoms that lie within the errors where a group of a higher class would have them are no chance.
+    """
+    own = _rotations(laue_hall(crystal.hall))
+    centring = next((c for c in CENTRINGS if _centred_as(crystal.hall, c)), "")
+    if not centring:
+        return []
+    reciprocal = reciprocal_matrix(crystal.cell)
+    hkl = miller_indices(reciprocal=reciprocal, g_max_per_angstrom=OBEYED_TO_PER_ANGSTROM)[1:]
+    hkl = hkl[centring_allows(hkl, centring)]
+    f = structure_factors(crystal=crystal, hkl=hkl)
+    primitive = np.rint(hkl @ primitive_basis(centring)).astype(np.int64)
+    phases = PhaseMap(hkl=primitive, f=f, g=np.linalg.norm(hkl @ reciprocal.T, axis=1))
+    above = [h for h in laue_classes() if _rotations(h) > own and allowed_by_lattice(crystal.cell, h)]
+    return [h for h in above
+            if any(c.agreement >= OBEYED for c in
+                   rank_groups(phases=phases, laue=h, centring=centring, agreement_limit=OBEYED))]  # fmt: skip
+
+
+def _centred_as(hall: str, centring: str) -> bool:
+    found = {tuple(np.round(v, 4)) for v in centring_vectors(hall)}
+    return found == {tuple(np.round(v, 4)) for v in ((0.0, 0.0, 0.0), *CENTRINGS[centring])}
+
+
+def _in_class_obeyed(
+    found: Solution, data: LaueData, observations: MergedReflections, *, tried: Sequence[str], composition: str,
+    seed: int,
+) -> tuple[Solution, LaueData]:  # fmt: skip
+    """The solution in a class that the model obeys although equivalents do not agree well, if there is one.
+
+    Multiple scattering parts equivalents of a class, never the atoms: a model in a group below, with more parameters,
+    would pass for solved. Which of the two it is stays open, for equivalents speak for one and atoms for the other; the
+    one that fits its data better (R) is returned.
+    """
+    assert found.crystal is not None
+    for hall in classes_obeyed(found.crystal):
+        if hall in tried:
+            continue
+        above = _in_class(observations, data.cell, hall)
+        other = solve_structure(merged=above.merged, cell=above.cell, composition=composition, seed=seed,
+                                starts=FALLBACK_STARTS)  # fmt: skip
+        if not other.solved:
+            continue
+        names = f"{found.space_group} in {class_name(data.merged.hall)} (R_int {data.merged.r_int_percent:.1f} %) or "
+        names += f"{other.space_group} in {class_name(hall)} ({above.merged.r_int_percent:.1f} %), which its atoms obey"
+        chosen, used = (other, above) if _r(other) <= _r(found) else (found, data)
+        verdict = chosen.verdict.replace("solved in ", "ambiguous: ", 1)
+        return replace(chosen, verdict=f"{verdict}; {names}"), used
+    return found, data
+
+
+def _r(solution: Solution) -> float:
+    return dict(solution.evidence)["R"]
 
 
 def in_class_of_group(

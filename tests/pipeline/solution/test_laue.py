@@ -12,6 +12,7 @@ from pipeline.solution.laue import (
     class_name,
     classes_above,
     classes_below,
+    classes_obeyed,
     conforming_cell,
     in_class_of_group,
     laue_classes,
@@ -22,8 +23,9 @@ from pipeline.types import MergedReflections
 from twin.model.crystal import Cell, Crystal
 from twin.physics.lattice import miller_indices, reciprocal_matrix
 from twin.physics.structure_factors import structure_factors
+from twin.physics.symmetry import asymmetric_hkl
 from validation.compare import compare_structures
-from validation.solution.materials import STUDY
+from validation.solution.materials import OTHERS, STUDY
 
 SLIGHTLY_OFF = Cell(a_angstrom=9.18, b_angstrom=5.44, c_angstrom=5.14, alpha_deg=90.2, beta_deg=89.8, gamma_deg=90.1)
 
@@ -124,3 +126,36 @@ def test_a_model_is_refined_against_data_of_its_own_class() -> None:
     assert risen.redundancy > 1.5 * low.redundancy
     assert in_class_of_group(hall=brookite.hall, merged=risen, observations=unmerged) is risen
     assert len(asked) == 1
+
+
+def _parted_by_multiple_scattering(crystal: Crystal, *, size: float) -> MergedReflections:
+    """Equivalents of 2/m (about c) agree, those of mmm differ by a factor of their own."""
+    found = observations(crystal, noise=0.03)
+    _, group = np.unique(asymmetric_hkl(found.hkl, "-P 2"), axis=0, return_inverse=True)
+    factor = np.exp(size * np.random.default_rng(3).standard_normal(group.max() + 1))
+    return replace(found, intensity=found.intensity * factor[group])
+
+
+def test_atoms_that_obey_a_class_whose_equivalents_disagree_are_not_called_solved_below_it() -> None:
+    crystal = STUDY["brookite"].crystal
+    parted = _parted_by_multiple_scattering(crystal, size=0.3)
+    given = merged_in(parted, "-P 2")
+    assert given.r_int_percent < 5.0
+    assert classes_above(parted, hall="-P 2", cell=crystal.cell) == []
+    solution, used = solve_in_any_class(merged=given, observations=parted, cell=crystal.cell,
+                                        composition="TiO2", seed=1)  # fmt: skip
+    assert solution.verdict.startswith("ambiguous")
+    assert "m m m" in solution.verdict
+    assert "which its atoms obey" in solution.verdict
+    if used.merged.hall == "-P 2 2":
+        assert solution.crystal is not None
+        assert compare_structures(crystal, solution.crystal).same_space_group
+
+
+@pytest.mark.parametrize(("name", "above"), [
+    ("brookite", []), ("in2o3", []), ("LiNbO3", []), ("artroeite", []),
+    ("cobaltite", ["-P 2 2 3"]), ("alloclasite", ["-P 2 2"]),
+])  # fmt: skip
+def test_only_pseudosymmetric_structures_obey_a_class_above_their_own(name: str, above: list[str]) -> None:
+    """Cobaltite is pyrite but for the order of As and S, alloclasite marcasite."""
+    assert classes_obeyed((STUDY | OTHERS)[name].crystal) == above
