@@ -22,6 +22,7 @@ Bools = NDArray[np.bool_]
 
 SPOT_WIDTH_PX = 1.2  # of a Gaussian that falls off no faster than spots do
 TAIL_PER_ANGSTROM = 0.03  # beyond the sweep, to which a strong spot may still be seen
+LONGEST_TAIL_PER_ANGSTROM = 0.06  # to which the strongest are: sinc² of 30 nm is still 2e-4 of its top there
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -39,6 +40,7 @@ class Places:
     half: Floats
     outside: Bools
     clear: Bools
+    far: Bools
     value: Floats
     level: Floats
 
@@ -71,15 +73,17 @@ class Spots:
         return out
 
 
-def own_spots(geometry: Geometry, sweep: Sweep, g_max: float, px_per_angstrom: float, radius_px: float) -> Spots:
-    """Of the lattice ``geometry.ub``, a little further out than ``g_max``."""
+def own_spots(
+    geometry: Geometry, sweep: Sweep, g_max: float, px_per_angstrom: float, radius_px: float, tail_per_angstrom: float
+) -> Spots:
+    """Of the lattice ``geometry.ub``, a little further out than ``g_max``, as far from the sphere as the tail says."""
     beyond = g_max + 2.0 * (radius_px + CORE_PX) / px_per_angstrom
     points = lattice_points(ub=geometry.ub, centring="P", g_max_per_angstrom=beyond)
     _, frame, g, _, _ = near_spheres(
         g_zero=points @ geometry.ub.T,
         rotation=geometry.rotation,
         sweep=sweep,
-        margin_per_angstrom=TAIL_PER_ANGSTROM,
+        margin_per_angstrom=tail_per_angstrom,
     )
     return Spots(xy_px=to_pixels(geometry, g[:, :2], frame), frame=frame, radius_px=radius_px)
 
@@ -99,6 +103,7 @@ def sample(
     offsets: Floats,
     width: float,
     spots: Spots,
+    tails: Spots,
     beam_radius_px: float,
     every: int = 1,
 ) -> Places:
@@ -128,6 +133,7 @@ def sample(
         half=half,
         outside=outside,
         clear=clear,
+        far=clear & tails.clear(xy, frame, frames),
         value=value,
         level=level,
     )

@@ -3,8 +3,10 @@
 The strong spots of many crystals form a lattice finer in direct space than the true one (bixbyite's are those of
 fluorite, one sixteenth of the volume), and in weak data only those are found as spots. Here the counts at h + p/n (n up
 to 6, all h) are summed in the weights of their expected signal. Random positions of the same cell say how such sums
-scatter without a lattice; a position far above them belongs to the reciprocal lattice. Positions are added one by one,
-each with all that it generates, so that nothing that one of them explains counts for another.
+scatter without a lattice; a position far above them belongs to the reciprocal lattice, if it stands out as well where
+no spot lies however long its tail: the tails of one strong row of spots pass by the same fraction of a cell again and
+again, which random positions do not show. Positions are added one by one, each with all that it generates, so that
+nothing that one of them explains counts for another.
 """
 
 from __future__ import annotations
@@ -20,7 +22,15 @@ from pipeline.reduction.indexing import lattice_points
 from pipeline.reduction.predict import Sweep
 from pipeline.reduction.series import px_per_inverse_angstrom
 from pipeline.reduction.superlattice.counts import CORE_PX
-from pipeline.reduction.superlattice.places import Places, Spots, own_spots, sample, spot_radius
+from pipeline.reduction.superlattice.places import (
+    LONGEST_TAIL_PER_ANGSTROM,
+    TAIL_PER_ANGSTROM,
+    Places,
+    Spots,
+    own_spots,
+    sample,
+    spot_radius,
+)
 from pipeline.reduction.superlattice.positions import DENOMINATOR, classes, generated, index_of, rational_positions
 from pipeline.reduction.superlattice.scores import Scores, above_random, fall_off, score
 from pipeline.types import Peaks
@@ -60,6 +70,7 @@ class _Sampler:
     geometry: Geometry
     sweep: Sweep
     spots: Spots
+    tails: Spots
     beam_radius_px: float
     gain: float
 
@@ -72,6 +83,7 @@ class _Sampler:
             offsets=offsets,
             width=width,
             spots=self.spots,
+            tails=self.tails,
             beam_radius_px=self.beam_radius_px,
             every=every,
         )
@@ -127,6 +139,10 @@ def _judged(places: Places, use: Bools, expected: Floats, group: Ints, size: Int
     )
 
 
+def _clear_signal(j: _Judgement) -> Bools:
+    return np.asarray((j.z > LIMIT_Z) & (j.rest > WITHOUT_BEST_Z))
+
+
 def find_superlattice(
     *,
     dataset: Dataset,
@@ -142,10 +158,14 @@ def find_superlattice(
     rng = np.random.default_rng(20250)  # random positions, the same for all data
     offsets = np.concatenate([rational, rng.uniform(size=(RANDOM_POSITIONS, 3))])
     radius = spot_radius(peaks, max(gain * float(np.median(dataset.counts[len(dataset.counts) // 2])), gain))
-    spots = own_spots(geometry, sweep, g_max_per_angstrom, px_per_inverse_angstrom(dataset), radius)
-    sampler = _Sampler(
-        dataset=dataset, geometry=geometry, sweep=sweep, spots=spots, beam_radius_px=beam_radius_px, gain=gain
+    spots, tails = (
+        own_spots(geometry, sweep, g_max_per_angstrom, px_per_inverse_angstrom(dataset), radius, tail)
+        for tail in (TAIL_PER_ANGSTROM, LONGEST_TAIL_PER_ANGSTROM)
     )
+    sampler = _Sampler(
+        dataset=dataset, geometry=geometry, sweep=sweep, spots=spots, tails=tails, beam_radius_px=beam_radius_px,
+        gain=gain,
+    )  # fmt: skip
     places, width = _choose_places(sampler, offsets, g_max_per_angstrom)
     share = places.share(width)
     expected = share * fall_off(places, share)
@@ -181,7 +201,8 @@ def _add_positions(
         uncertainty = float(np.median(j.scores.uncertainty[: len(size)][j.able]))
         faintest = uncertainty * LIMIT_Z * j.spread / max(own_amplitude, 1e-12)
         strong = j.scores.amplitude[: len(size)] > LEAST_AMPLITUDE * own_amplitude
-        sure = j.able & strong & (j.z > LIMIT_Z) & (j.rest > WITHOUT_BEST_Z)
+        k = _judged(places, use & places.far, expected, group, size, sampler.gain)
+        sure = j.able & strong & _clear_signal(j) & _clear_signal(k)
         if not np.any(sure):
             break
         chosen = int(np.flatnonzero(sure)[np.argmax(j.z[sure])])
