@@ -67,7 +67,7 @@ def test_stills_of_poor_orientation_are_refused_a_dynamical_refinement(folder: P
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ((), "needs --cell and --laue"),
+        ((), "needs a cell and a Laue class"),
         (("--cell", "10.1 10.1 10.1 90 90", "--laue", "m-3"), "six numbers are needed"),
         (("--cell", "10.1 10.1 10.1 90 90 190", "--laue", "m-3"), "allowed are 1 to 100"),
         (("--cell", "10.1 10.1 10.1 90 90 90", "--laue", "m3"), "allowed are -1, 2/m"),
