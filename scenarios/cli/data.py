@@ -113,8 +113,7 @@ def solve(
     )  # fmt: skip
     folder = out or Path("runs") / f"{data.stem}-solution"
     with Bars(console()).shown() as progress:
-        progress.begin("solve", starts)
-        solution = solve_measured(data=data, asked=asked, folder=folder, overwrite=overwrite, progress=progress.update)
+        solution = solve_measured(data=data, asked=asked, folder=folder, overwrite=overwrite, progress=progress)
     typer.echo(solution.verdict)
     for site in solution.crystal.sites if solution.crystal else ():
         typer.echo(f"  {site.label:6s} {' '.join(f'{x:9.5f}' for x in site.fract)}  {site.occupancy:.3f}")

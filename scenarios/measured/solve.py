@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from time import process_time
@@ -13,6 +12,7 @@ from pipeline.solution.lists import in_laue_class, read_intensities
 from pipeline.solution.output import ccp4_map, shelx_res
 from pipeline.types import Solution
 from scenarios.measured.output import claim
+from scenarios.progress import Progress
 from twin.files.atomic import write_bytes, write_text
 from twin.files.cif import write_crystal
 from twin.files.errors import InputError
@@ -20,9 +20,6 @@ from twin.model.crystal import Cell
 
 WAVELENGTH_200_KV = 0.02508  # Å; only the .res file of a list without a wavelength shows it
 SOLUTION_CIF, SOLUTION_RES, SOLUTION_MAP = "solution.cif", "solution.res", "solution.ccp4"
-
-Progress = Callable[[int, int], None]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
@@ -36,17 +33,18 @@ class Asked:
 
 
 def solve_measured(
-    *, data: Path, asked: Asked, folder: Path, overwrite: bool = False, progress: Progress | None = None
+    *, data: Path, asked: Asked, folder: Path, overwrite: bool, progress: Progress
 ) -> Solution:
     """Solve ``data`` and write solution.cif, .res and .ccp4, summary.json and report.html into ``folder``."""
     _check(asked)
     found = read_intensities(data, cell=asked.cell, wavelength_angstrom=WAVELENGTH_200_KV)
     given, single, said = in_laue_class(found, d_min_angstrom=asked.d_min_angstrom)
     claim(folder, overwrite)
+    progress.begin("solve", asked.starts)
     begin = process_time()
     solution, used = solve_in_any_class(
         merged=given.merged, observations=single, cell=given.cell, composition=asked.composition, seed=asked.seed,
-        starts=asked.starts, progress=progress,
+        starts=asked.starts, progress=progress.update,
     )  # fmt: skip
     seconds = process_time() - begin
     _write(folder, solution, wavelength_angstrom=found.wavelength_angstrom)
