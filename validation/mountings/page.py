@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from validation.mountings.jobs import STUDY_ROWS, jobs_of
-from validation.mountings.record import Record, read_records
+from validation.mountings.record import FOLDER, Record, read_records
 from validation.mountings.run import run_mountings
 from validation.mountings.tables import mounting_rows, refinement_table, solution_table, state_table
 from validation.rows import Row, markdown_table, write_rows
 
-FOLDER = "mountings"
 COUNT = 20
 _HEAD = """# The study's rows over many mountings: validation
 

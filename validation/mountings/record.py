@@ -12,6 +12,7 @@ from typing import Any
 from twin.files.json import read_json, write_json
 
 _ROOT = Path(__file__).resolve().parents[2]
+FOLDER = "mountings"  # of the records, in that of the studies
 SOLVED, REFINED = "solve", "refine"
 # The code that decides each part of a record: folders, or modules without .py
 PARTS: dict[str, tuple[str, ...]] = {

@@ -6,10 +6,7 @@ refined; what is there stays. Run folders stay too while the disk has room, so t
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -18,6 +15,7 @@ from typing import Any
 
 from twin.files.errors import InputError
 from twin.files.json import parse_json
+from validation.command import edtwin, end_running
 from validation.mountings.jobs import Job
 from validation.mountings.record import (
     REFINED,
@@ -31,7 +29,6 @@ from validation.mountings.record import (
 
 KEEP_FREE_BYTES = 10 * 1024**3  # of the disk; below it the frames of finished runs are removed
 _BULKY = ("truth/exposures", "frames.nxs", "peaks.npz", "density.ccp4", "report.html")
-_BAD_INPUT = 2  # exit code for what is no result: a folder in use, a full disk, a scenario with a wrong key
 
 Say = Callable[[str], None]
 
@@ -50,15 +47,25 @@ def run_mountings(
         return ""
 
     with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
-        failed = [text for text in pool.map(work, jobs) if text]
+        try:
+            failed = [text for text in pool.map(work, jobs) if text]
+        except BaseException:  # interrupted: nobody waits for mountings that nobody will record
+            pool.shutdown(wait=False, cancel_futures=True)
+            end_running()
+            raise
     if failed:
         raise InputError(f"{len(failed)} of {len(jobs)} mountings could not be run; the first: {failed[0]}")
     return read_records(folder)
 
 
+def run_folder(folder: Path, job: Job) -> Path:
+    """Where the run of a mounting lies."""
+    return folder / "runs" / f"{job.name}-{job.seed}"
+
+
 def _run_job(job: Job, *, folder: Path, through: str, show: Say) -> None:
     """Take one run as far as asked, with a record after each part."""
-    path = folder / "runs" / f"{job.name}-{job.seed}"
+    path = run_folder(folder, job)
 
     def keep(record: Record) -> Record:
         write_record(folder, record)
@@ -83,22 +90,22 @@ def _solved(job: Job, path: Path) -> Record:
     """Frames, reduction and solution; stages that the folder holds are not made again."""
     path.parent.mkdir(parents=True, exist_ok=True)
     sets = (f"seed={job.seed}", *job.sets)
-    code, said, cpu_s = _edtwin("solve", job.scenario, "-o", str(path), sets=sets, log=_log(path))
+    ended = edtwin("solve", job.scenario, "-o", str(path), sets=sets, log=_log(path))
     summary, seconds = _summary(path)
     return Record(
-        scenario=job.name, seed=job.seed, through=SOLVED, code=digests_through(SOLVED), exit_code=code,
-        complaint=said, cpu_s=cpu_s + seconds, summary=summary,
+        scenario=job.name, seed=job.seed, through=SOLVED, code=digests_through(SOLVED), exit_code=ended.code,
+        complaint=ended.said, cpu_s=ended.cpu_s + seconds, summary=summary,
     )  # fmt: skip
 
 
 def _refined(name: str, sets: Sequence[str], path: Path, before: Record) -> Record:
     """The same run with its refinements: the code of reduction and solution is that of the record before."""
-    code, said, cpu_s = _edtwin("refine", str(path), sets=sets, log=_log(path))
+    ended = edtwin("refine", str(path), sets=sets, log=_log(path))
     summary, seconds = _summary(path)
     now = digests_through(REFINED)
     return replace(
-        before, scenario=name, through=REFINED, exit_code=code, complaint=said, summary=summary,
-        cpu_s=before.cpu_s + cpu_s + seconds,
+        before, scenario=name, through=REFINED, exit_code=ended.code, complaint=ended.said, summary=summary,
+        cpu_s=before.cpu_s + ended.cpu_s + seconds,
         code={**before.code, "refinement": now["refinement"], "comparison": now["comparison"]},
     )  # fmt: skip
 
@@ -107,31 +114,15 @@ def _summary(path: Path) -> tuple[dict[str, Any] | None, float]:
     """``summary.json`` of a run folder, made anew, and the CPU seconds for it; None where no run was begun."""
     if not (path / "manifest.json").is_file():
         return None, 0.0
-    code, said, cpu_s = _edtwin("report", str(path), "--summary-only", sets=(), log=_log(path))
-    if code != 0:
-        raise InputError(f"{path}: no summary: {said}")
+    ended = edtwin("report", str(path), "--summary-only", log=_log(path))
+    if ended.code != 0:
+        raise InputError(f"{path}: no summary: {ended.said}")
     file = path / "summary.json"
-    return parse_json(file.read_text(encoding="utf-8"), source=str(file)), cpu_s
+    return parse_json(file.read_text(encoding="utf-8"), source=str(file)), ended.cpu_s
 
 
 def _log(path: Path) -> Path:
     return path.with_name(path.name + ".log")
-
-
-def _edtwin(*arguments: str, sets: Sequence[str], log: Path) -> tuple[int, str, float]:
-    """Exit code, the end of what was said on stderr when it is not 0, and CPU seconds with those of its children."""
-    command = [sys.executable, "-c", "from scenarios.cli.app import main; main()", *arguments]
-    for override in sets:
-        command += ["--set", override]
-    with open(log, "w+", encoding="utf-8") as said:
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=said)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        said.seek(0)
-        words = " ".join(said.read().split())[-400:]
-    if process.returncode == _BAD_INPUT or process.returncode < 0:
-        raise InputError(f"edtwin {arguments[0]} {arguments[1]} ended with {process.returncode}: {words}")
-    return process.returncode, words if process.returncode else "", usage.ru_utime + usage.ru_stime
 
 
 def _slim(path: Path) -> None:

@@ -17,10 +17,12 @@ SECTIONS = (
 
 HEAD = """# Serial series: validation
 
-Made by `edtwin validate serial --pages docs/validation`; do not edit. Every figure is one of a run of the scenario
-`ito-03` (10 nm In₂O₃:Sn spheres in random orientations, 0.5 s and 190 e/Å² a still, 5 nm of carbon) with the keys
-changed that the heading names; one seed. The reduction gets the cell and the Laue class m-3; it finds the centring, the
-camera length (1 % off) and the ellipse (0.5 %) itself. The lattice has rotations that the Laue class lacks, so that
+Made by `edtwin validate serial --pages docs/validation`; do not edit. The command goes on where it was stopped. Every
+figure is one of runs of the scenario `ito-03` (10 nm In₂O₃:Sn spheres in random orientations, 0.5 s and 190 e/Å² a
+still, 5 nm of carbon) with the keys changed that the heading names. The whole series are two, with the seeds 1001 and
+1002 of `mountings.md`: a value is their mean, both stand in the note, and each has to reach the goal. All else is one
+short series with the scenario's own seed. The reduction gets the cell and the Laue class m-3; it finds the centring,
+the camera length (1 % off) and the ellipse (0.5 %) itself. The lattice has rotations that the Laue class lacks, so that
 spots leave each still two orientations; intensities choose. A cubic cell and the camera length cannot be told apart:
 the cell is taken as given.
 

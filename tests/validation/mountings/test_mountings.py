@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from twin.files.errors import InputError
+from validation.command import Ended
 from validation.mountings import run
 from validation.mountings.jobs import NULL, RANDOM, SEEDS_FROM, SERIAL, STUDY_ROWS, jobs_of
 from validation.mountings.page import page_text, run_study, write_study
@@ -60,7 +61,7 @@ class _Chain:
         self.asked = []
         self.codes = codes or {}
 
-    def __call__(self, *arguments, sets, log):
+    def __call__(self, *arguments, log, sets=()):
         self.asked.append((arguments[0], *sets))
         if arguments[0] == "solve":
             path = log.with_suffix("")
@@ -73,7 +74,7 @@ class _Chain:
         code = self.codes.get(arguments[0], 0)
         if code == 2:
             raise InputError("the folder is in use")
-        return code, "no lattice" if code else "", 2.0
+        return Ended(code=code, said="no lattice" if code else "", cpu_s=2.0)
 
     @property
     def commands(self):
@@ -84,7 +85,7 @@ class _Chain:
 def chain(monkeypatch):
     def use(codes=None):
         made = _Chain(codes)
-        monkeypatch.setattr(run, "_edtwin", made)
+        monkeypatch.setattr(run, "edtwin", made)
         return made
 
     return use
