@@ -118,6 +118,24 @@ def pulls(refinement: Refinement, reference: Crystal, *, published: Mapping[str,
     return found
 
 
+def expected_distance_angstrom(refinement: Refinement, *, published: Mapping[str, float]) -> float:
+    """Mean distance between the sites of two models that differ by nothing but the s.u.s of both.
+
+    A site whose coordinates scatter with the variances V in Å² is √(8/π) √(tr V/3) away in the mean (Maxwell's
+    distribution; cell edges taken as perpendicular, correlations left out).
+    """
+    lengths = refinement.crystal.cell.parameters[:3]
+    distances = []
+    for site in refinement.crystal.sites:
+        names = [f"{site.label}.{axis}" for axis in "xyz"]
+        variance = [
+            length**2 * (refinement.standard_uncertainties.get(name, 0.0) ** 2 + published.get(name, 0.0) ** 2)
+            for name, length in zip(names, lengths, strict=True)
+        ]
+        distances.append(np.sqrt(8.0 / np.pi * sum(variance) / 3.0))
+    return float(np.mean(distances))
+
+
 def case_rows(case: Case, folder: Path, *, quick: bool, kept: Path) -> list[Row]:
     """R(obs), R(obs) of the frames held out, how far the atoms are from the published ones, and the hand."""
     every = 6 if quick else case.every
@@ -165,10 +183,12 @@ def _structure(case: Case, folder: Path, found: Refinement, reference: Crystal, 
     square = float(np.mean(np.square(list(pull.values()))))
     goal, met = _goal(PUBLISHED_WITHIN_SU, pull[worst], every=every)
     of = "s.u.s of both" if published else "the published ones come without s.u.s: ours alone"
+    expected = expected_distance_angstrom(found, published=published)
     return [
         Row(id=f"{case.id}-structure", quantity=f"{case.title}: mean distance of the atoms from the published ones",
             value=mean, unit="Å", goal=mean_goal, met=mean_met, n=len(found.crystal.sites),
-            note=f"largest {largest:.4f} Å; each free coordinate started up to {DISPLACED_ANGSTROM} Å away"),
+            note=f"largest {largest:.4f} Å; {expected:.4f} Å expected from s.u.s alone ({of}); each free coordinate "
+            f"started up to {DISPLACED_ANGSTROM} Å away"),
         Row(id=f"{case.id}-pull", quantity=f"{case.title}: largest difference of a coordinate from the published one",
             value=pull[worst], unit="s.u.", goal=goal, met=met, n=len(pull),
             note=f"{worst}; {of}; mean square of all {square:.2f}"),

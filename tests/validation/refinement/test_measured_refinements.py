@@ -34,6 +34,7 @@ from validation.refinement.measured import (
     data_rows,
     displaced,
     distances_angstrom,
+    expected_distance_angstrom,
     published_model,
     pulls,
     refine_case,
@@ -187,6 +188,18 @@ def test_pulls_are_differences_over_uncertainties() -> None:
     refined = SimpleNamespace(crystal=moved, standard_uncertainties={"O1.x": 0.0003, "O1.y": 0.0003, "Si1.z": 0.0})
     found = pulls(refined, model, published={"O1.x": 0.0004})  # type: ignore[arg-type]
     assert found == {"O1.x": pytest.approx(6.0), "O1.y": pytest.approx(0.0)}
+
+
+def test_distance_that_uncertainties_explain_is_that_of_sites_scattered_by_them() -> None:
+    """Drawn sites of albite, with s.u.s of 0.008 Å here and 0.006 Å there, are as far apart as is expected."""
+    model = published_model(next(c for c in CASES if c.id == "albite"), FOLDER)
+    lengths = dict(zip("xyz", model.cell.parameters[:3], strict=True))
+    names = {f"{site.label}.{axis}": lengths[axis] for site in model.sites for axis in "xyz"}
+    ours, theirs = ({name: su / length for name, length in names.items()} for su in (0.008, 0.006))
+    refined = SimpleNamespace(crystal=model, standard_uncertainties=ours)
+    expected = expected_distance_angstrom(refined, published=theirs)  # type: ignore[arg-type]
+    drawn = np.random.default_rng(4).normal(0.0, 0.01, (20000, 3))
+    assert expected == pytest.approx(np.linalg.norm(drawn, axis=1).mean(), rel=0.01)
 
 
 def test_what_reading_puts_right_is_said() -> None:
