@@ -8,10 +8,12 @@ from typing import Annotated
 
 import typer
 
-from scenarios.cli.exits import STAGE_FAILED, complain, warn
+from scenarios.cli.exits import STAGE_FAILED, complain, interruptible, warn
 from scenarios.cli.options import Out, Overwrite, Sets, Workers
 from scenarios.cli.runs import console, run_stages
 from twin.files.errors import InputError
+
+_ANEW = "results are written at the end: the same command begins again (with --overwrite where files lie already)"
 
 
 def reduce(
@@ -75,7 +77,8 @@ def reduce(
         space=space,
     )
     folder = out if out is not None else Path("runs") / Path(frames).stem
-    failed = reduce_frames(Path(frames), nominal=nominal, given=given, out=folder, show=typer.echo, warn=warn)
+    with interruptible(_ANEW):
+        failed = reduce_frames(Path(frames), nominal=nominal, given=given, out=folder, show=typer.echo, warn=warn)
     if failed:
         raise typer.Exit(complain(failed, STAGE_FAILED))
     return None
@@ -112,7 +115,7 @@ def solve(
         seed=seed,
     )  # fmt: skip
     folder = out or Path("runs") / f"{data.stem}-solution"
-    with Bars(console()).shown() as progress:
+    with interruptible(_ANEW), Bars(console()).shown() as progress:
         solution = solve_measured(data=data, asked=asked, folder=folder, overwrite=overwrite, progress=progress)
     typer.echo(solution.verdict)
     for site in solution.crystal.sites if solution.crystal else ():
@@ -164,11 +167,12 @@ def _refine_measured(
 
     if data is None or model is None or target is not None:
         raise InputError("--data X.cif_pets and --model Y.cif belong together, without a run folder or scenario")
-    outcome = refine_measured(
-        data=data, model=model, folder=out or Path("runs") / data.stem,
-        treatments=treatments_of(kinematical=kinematical, dynamical=dynamical),
-        sets=sets, hands=hands, workers=workers, overwrite=overwrite, say=typer.echo,
-    )  # fmt: skip
+    with interruptible(_ANEW):
+        outcome = refine_measured(
+            data=data, model=model, folder=out or Path("runs") / data.stem,
+            treatments=treatments_of(kinematical=kinematical, dynamical=dynamical),
+            sets=sets, hands=hands, workers=workers, overwrite=overwrite, say=typer.echo,
+        )  # fmt: skip
     for r in outcome.refinements:
         free = "" if r.held_out_r_obs_percent is None else f", held-out frames {r.held_out_r_obs_percent:.2f} %"
         typer.echo(f"{r.kind}: R(obs) {r.r_obs_percent:.2f} %, R(all) {r.r_all_percent:.2f} %{free}; {r.verdict}")

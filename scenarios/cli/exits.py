@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import typer
@@ -13,6 +14,19 @@ from twin.files.errors import InputError
 
 _USAGE: Any = typer.BadParameter.__mro__[2]  # ClickException, wherever this version of typer keeps it
 BAD_INPUT, STAGE_FAILED, ENVIRONMENT, INTERRUPTED = 2, 3, 4, 130
+
+
+class Interrupted(Exception):
+    """Ctrl-C in a command that says what it leaves and how to go on."""
+
+
+@contextmanager
+def interruptible(what_helps: str) -> Iterator[None]:
+    """Let Ctrl-C in the body end the command with a sentence of its own about what is left and how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted(what_helps) from None
 
 
 def guarded(command: Callable[[], Any]) -> int:
@@ -25,8 +39,10 @@ def guarded(command: Callable[[], Any]) -> int:
         return complain(str(error), BAD_INPUT)
     except _USAGE as error:
         return complain(f"{error.format_message()} (edtwin --help says more)", BAD_INPUT)
+    except Interrupted as interrupted:
+        return complain(f"interrupted; {interrupted}", INTERRUPTED)
     except (KeyboardInterrupt, typer.Abort):
-        return complain("interrupted; --resume continues where it stopped", INTERRUPTED)
+        return complain("interrupted; the same command begins again", INTERRUPTED)
     except typer.Exit as error:
         return int(error.exit_code)
     except RuntimeError as error:

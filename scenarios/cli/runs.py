@@ -8,12 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from scenarios.cli.exits import STAGE_FAILED, complain
+from scenarios.cli.exits import STAGE_FAILED, complain, interruptible
 from scenarios.cli.options import Out, Overwrite, Resume, Sets, Target, Workers
 from twin.files.errors import InputError
 
 if TYPE_CHECKING:
     from scenarios.run import RunResult
+
+_KEPT = "what is finished stays in the run folder"
+_RESUME = f"{_KEPT}; the same command with --resume and without --overwrite goes on from there"
+_SAME = f"{_KEPT}; the same command goes on from there, unless it says --overwrite"
+_STAGES = "what other stages left in the run folder stays; the same command makes its own stages again"
 
 
 def run(
@@ -25,8 +30,9 @@ def run(
     workers: Workers = 1,
 ) -> None:
     """Run a scenario from its atoms to the refined structure and its comparison with the truth."""
-    result = _run_scenario(scenario, out=out, sets=sets or (), resume=resume, overwrite=overwrite, workers=workers)
-    _print_summary(result.folder.path, result.summary)
+    with interruptible(_RESUME):
+        result = _run_scenario(scenario, out=out, sets=sets or (), resume=resume, overwrite=overwrite, workers=workers)
+        _print_summary(result.folder.path, result.summary)
     _end(result)
 
 
@@ -77,13 +83,15 @@ def run_stages(
     if Path(target).is_dir():
         if out is not None:
             raise InputError("-o is for scenarios; a run folder is worked on where it is")
-        with Bars(console()).shown() as progress:
+        with interruptible(_STAGES), Bars(console()).shown() as progress:
             result = run_in_folder(Path(target), progress=progress, workers=workers, stages=stages, overrides=sets)
     else:
         upto = ORDER[: ORDER.index(stages[-1]) + 1]
-        result = _run_scenario(
-            target, out=out, sets=sets, resume=True, overwrite=overwrite, workers=workers, stages=upto, summarise=False
-        )
+        with interruptible(_SAME):
+            result = _run_scenario(
+                target, out=out, sets=sets, resume=True, overwrite=overwrite, workers=workers, stages=upto,
+                summarise=False,
+            )  # fmt: skip
     typer.echo(str(result.folder.path))
     _end(result)
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from scenarios.cli.exits import interruptible
 from scenarios.cli.options import Sets
 from scenarios.cli.runs import console
 
@@ -54,4 +55,5 @@ def validate(
     """Measure the project against other packages, limits and its goals."""
     from validation.studies import run_studies
 
-    run_studies(names or (), out=out, quick=quick, pages=pages, show=typer.echo)
+    with interruptible(f"parts that are done are kept in {out}; the same command goes on from there"):
+        run_studies(names or (), out=out, quick=quick, pages=pages, show=typer.echo)
