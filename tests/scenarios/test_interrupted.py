@@ -72,7 +72,7 @@ def test_a_run_goes_on_from_what_is_finished(reference: Path, tmp_path: Path) ->
     before = exposures(folder)
     assert guarded(lambda: app(args=["run", str(TINY), "-o", str(folder)], standalone_mode=False)) == BAD_INPUT
     loaded = load_scenario(TINY)
-    run_scenario(loaded, path=folder, progress=Silent(), resume=True, stages=FRAMES, summarise=False)  # as --resume does
+    run_scenario(loaded, path=folder, progress=Silent(), resume=True, stages=FRAMES, summarise=False)
     assert before.items() <= exposures(folder).items()
     assert sha256_file(folder / "frames.nxs") == sha256_file(reference / "frames.nxs")
 
