@@ -1,8 +1,12 @@
 """Absolute structure: the same frames refined against both hands, and how sure the better one is.
 
 Multiple scattering breaks Friedel's law, so one hand fits better. The two are compared reflection by reflection with
-the likelihood ratio of two models that are not nested (Vuong, Econometrica 57 (1989) 307):
-l = w (Δ²_other − Δ²_given) / 2 on F, z = Σ l / √(Σ l² − (Σ l)²/n); positive when the given hand is the better one.
+the likelihood ratio of two models that are not nested (Vuong, Econometrica 57 (1989) 307): z = Σ l / √var Σ l with
+l = ln p(Δ_given) − ln p(Δ_other), positive when the given hand is the better one. p is Student's t, its width and
+freedom those most probable for the residuals √w Δ of each hand (Lange, Little & Taylor, J. Am. Stat. Assoc. 84 (1989)
+881): what a dynamical model gets wrong has long tails, and a normal p lets a dozen reflections decide. Residuals of a
+frame have errors in common, and so have equivalents: the variance of Σ l is that of its sums over frames and over
+unique reflections, never below that of single reflections (see ``pipeline.refinement.uncertainty``).
 """
 
 from __future__ import annotations
@@ -13,14 +17,19 @@ from itertools import product
 
 import gemmi
 import numpy as np
+from scipy.optimize import minimize
+from scipy.special import gammaln
 
 from pipeline.refinement.figures import INSTABILITY
+from pipeline.refinement.uncertainty import two_way_covariance
 from pipeline.types import Refinement
 from twin.files.errors import InputError
 from twin.model.crystal import Crystal, Site
-from twin.physics.symmetry import Operations, is_centrosymmetric, operations
+from twin.physics.lattice import Floats
+from twin.physics.symmetry import Operations, asymmetric_hkl, is_centrosymmetric, operations
 
 Z_THAT_DECIDES = 3.0
+_FREEDOM = (1.0, 200.0)  # of the t distribution: from Cauchy's to nearly normal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -45,7 +54,7 @@ def inverted(crystal: Crystal) -> Crystal:
     raise InputError(f"the inverse of space group '{crystal.hall}' is not in a known setting; change to a standard one")
 
 
-def _group(ops: Operations, centre: np.ndarray[tuple[int], np.dtype[np.float64]]) -> gemmi.SpaceGroup | None:
+def _group(ops: Operations, centre: Floats) -> gemmi.SpaceGroup | None:
     """Group of the operations turned over at ``centre``: x' = c − x takes (R, t) to (R, c − R c − t)."""
     moved = []
     for rotation, translation in zip(ops.rotations, ops.translations, strict=True):
@@ -57,7 +66,7 @@ def _group(ops: Operations, centre: np.ndarray[tuple[int], np.dtype[np.float64]]
     return gemmi.find_spacegroup_by_ops(gemmi.GroupOps(moved))
 
 
-def _turned(site: Site, centre: np.ndarray[tuple[int], np.dtype[np.float64]]) -> Site:
+def _turned(site: Site, centre: Floats) -> Site:
     x, y, z = (centre - np.array(site.fract)).tolist()
     return replace(site, fract=(x, y, z))
 
@@ -83,12 +92,33 @@ def hand_z(given: Refinement, other: Refinement, *, instability: float = INSTABI
     if len(pairs) < 2:
         raise InputError("the two refinements have no reflections in common")
     a, b = pairs.T
-    weight = 1.0 / (given.sigma_f[a] ** 2 + (instability * given.f_obs[a]) ** 2)
-    delta_given, delta_other = (r.f_obs[i] - r.f_calc[i] for r, i in ((given, a), (other, b)))
-    scale = max(float(np.mean(weight * delta_given**2)), 1e-300)
-    gain = 0.5 * weight * (delta_other**2 - delta_given**2) / scale
-    spread = float(np.sqrt(len(gain)) * np.std(gain))
+    root = (given.sigma_f[a] ** 2 + (instability * given.f_obs[a]) ** 2) ** -0.5
+    residuals = [root * (r.f_obs[i] - r.f_calc[i]) for r, i in ((given, a), (other, b))]
+    smallest = max(1e-6 * float(np.sqrt(np.mean(np.square(residuals)))), 1e-150)
+    gain = log_density(residuals[0], smallest=smallest) - log_density(residuals[1], smallest=smallest)
+    centred = (gain - gain.mean())[:, None]
+    unique = asymmetric_hkl(given.hkl[a], given.crystal.hall, friedel=True)
+    _, reflection = np.unique(unique, axis=0, return_inverse=True)
+    _, frame = np.unique(given.frame[a], return_inverse=True)
+    together = float(two_way_covariance(centred, (frame.reshape(-1), reflection.reshape(-1)))[0, 0])
+    spread = np.sqrt(max(together, float((centred**2).sum())))
     return float(gain.sum() / spread) if spread > 0 else 0.0
+
+
+def log_density(residual: Floats, *, smallest: float) -> Floats:
+    """ln p of residuals (n,) by the t distribution about 0 that makes them most probable; its width ≥ ``smallest``."""
+    size = np.maximum(np.abs(residual), smallest)
+    low = np.log([_FREEDOM[0], smallest])
+    high = np.log([_FREEDOM[1], 2.0 * size.max()])
+
+    def of(point: Floats) -> Floats:
+        freedom, width = np.exp(np.clip(point, low, high))
+        front = gammaln((freedom + 1) / 2) - gammaln(freedom / 2) - 0.5 * np.log(np.pi * freedom) - np.log(width)
+        return np.asarray(front - 0.5 * (freedom + 1) * np.log1p((residual / width) ** 2 / freedom))
+
+    start = np.array([np.log(4.0), np.log(1.5 * np.median(size))])
+    found = minimize(lambda point: -of(point).sum(), start, method="Nelder-Mead")  # type: ignore[call-overload]
+    return of(found.x)
 
 
 def _keys(refinement: Refinement) -> list[tuple[int, ...]]:

@@ -48,10 +48,14 @@ def honest_covariance(
 
 def clustered_covariance(*, inverse: Floats, slopes: Sequence[Slopes], clusters: tuple[Ints, Ints]) -> Floats:
     """(P, P) from scores summed by frame, by unique reflection, and by both."""
-    scores = np.concatenate([_influence(inverse, s) for s in slopes])
+    return two_way_covariance(np.concatenate([_influence(inverse, s) for s in slopes]), clusters)
+
+
+def two_way_covariance(scores: Floats, clusters: tuple[Ints, Ints]) -> Floats:
+    """(P, P) of the sum of scores (n, P) that may be correlated within a frame and within a unique reflection."""
     frame, reflection = clusters
     both = frame * (int(reflection.max()) + 1) + reflection
-    total = np.zeros_like(inverse)
+    total = np.zeros((scores.shape[1], scores.shape[1]))
     for labels, sign in ((frame, 1.0), (reflection, 1.0), (both, -1.0)):
         total += sign * _of_sums(scores, labels)
     return total
