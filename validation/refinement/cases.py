@@ -100,6 +100,7 @@ CASES = (
         peer="diffBloch 0.2.0, thickness by orientation",
         peer_value=5.06,
         goal=4.5,
+        other_hand=True,
     ),
     Case(
         id="quartz-dials",
