@@ -23,6 +23,7 @@ from validation.engines.page import write_page
 from validation.engines.scaling import scaling_rows
 from validation.engines.timing import derivative_rows, frame_rows, wide_and_single_rows
 from validation.engines.workers import worker_rows
+from validation.kept import digest, kept_rows
 from validation.rows import Row, write_rows
 
 STILL = "EDTWIN_STILL"  # a command that is put before timed parts, such as one that holds other work back
@@ -41,17 +42,25 @@ PARTS: Mapping[str, Part] = {
     "workers": lambda folder, quick, figure: worker_rows(quick=quick),
     "multislice": lambda folder, quick, figure: multislice_rows(folder, quick=quick),
 }
+SOURCES = ("twin", "validation/engines", "validation/peers", "validation/reference")
+PEERS = "EDTWIN_PEER_"  # variables that name their interpreters begin with it
 TIMED = ("frames", "singles", "derivatives", "growth", "methods", "workers")
 
 
 def run_engines(*, out: Path, quick: bool, page: Path | None = None) -> list[Row]:
-    """Write ``out``/engines.json (and the page with its figure); returns the rows."""
+    """Write ``out``/engines.json (and the page with its figure); returns the rows. Parts that the same code made with
+    the same peers before are kept in ``out``/engines-kept."""
     still, rows = shlex.split(os.environ.get(STILL, "")), []
+    peers = {name: value for name, value in os.environ.items() if name.startswith(PEERS)}
     for name in PARTS:
-        if still and name in TIMED:
-            rows += _apart(still, name, out=out, quick=quick, page=page)
-        else:
-            rows += run_part(name, out=out, quick=quick, page=page)
+
+        def make(name: str = name) -> list[Row]:
+            if still and name in TIMED:
+                return _apart(still, name, out=out, quick=quick, page=page)
+            return run_part(name, out=out, quick=quick, page=page)
+
+        recipe = f"quick {quick} peers {sorted(peers.items())} figure {page is not None and name == 'growth'}"
+        rows += kept_rows(out / "engines-kept" / f"{name}.json", code=digest(SOURCES), recipe=recipe, make=make)
     write_rows(out / "engines.json", rows)
     if page is not None:
         write_page(page, rows, figure=True)

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from twin.files.json import read_json, write_json
+from validation.kept import digest_of, files_of
 
-_ROOT = Path(__file__).resolve().parents[2]
 FOLDER = "mountings"  # of the records, in that of the studies
 SOLVED, REFINED = "solve", "refine"
 # The code that decides each part of a record: folders, or modules without .py
@@ -92,17 +92,7 @@ def read_records(folder: Path, scenarios: Sequence[str] | None = None) -> tuple[
 @cache
 def code_digests() -> dict[str, str]:
     """Digest of the code of each part as it is now; tells records of different states apart."""
-    return {part: _digest(names) for part, names in PARTS.items()}
-
-
-def _digest(names: Sequence[str]) -> str:
-    digest = hashlib.sha256()
-    for name in names:
-        path = _ROOT / name
-        files = [*path.rglob("*.py"), *path.rglob("*.toml")] if path.is_dir() else [path.with_suffix(".py")]
-        for file in sorted(files):
-            digest.update(file.relative_to(_ROOT).as_posix().encode() + file.read_bytes())
-    return digest.hexdigest()[:12]
+    return {part: digest_of(files_of(names, endings=(".py", ".toml")))[:12] for part, names in PARTS.items()}
 
 
 def digests_through(through: str) -> dict[str, str]:

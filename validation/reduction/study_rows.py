@@ -7,13 +7,12 @@ package); the figures are those of its ``summary.json``.
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from validation.command import edtwin
 from validation.rows import Row, at_most
 
 SERIES: tuple[tuple[str, str], ...] = (  # scenario, how it was taken
@@ -42,11 +41,9 @@ FIGURES = (
 def _steps(name: str, folder: Path) -> str:
     """Simulate, reduce and sum up; '' or the last line of what went wrong."""
     for words in (["simulate", name, "-o", str(folder)], ["reduce", str(folder)], ["report", str(folder)]):
-        code = "from scenarios.cli import main; main()"
-        done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-            return f"edtwin {words[0]}: {lines[-1].strip()[:120] if lines else 'no message'}"
+        ended = edtwin(*words)
+        if ended.code != 0:
+            return f"edtwin {words[0]}: {ended.said[-120:] or 'no message'}"
     return ""
 
 

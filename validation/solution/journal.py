@@ -1,28 +1,24 @@
-"""Trials that have been made are kept, line by line, and rows that took long: a study that was cut off goes on."""
+"""Trials that have been made are kept, line by line: a study that was cut off goes on. Digests of the code that trials
+and the rows beside them depend on."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from twin.files.json import read_json, write_json
-from validation.rows import Row
+from validation.kept import ROOT, digest_of
 from validation.solution.trial import Task, Trial
 
-_ROOT = Path(__file__).resolve().parents[2]
 _SOURCES = (
     "pipeline/solution/*.py", "validation/compare/*.py", "validation/solution/conditions.py",
     "validation/solution/materials.py", "validation/solution/trial.py", "twin/physics/structure_factors.py",
     "twin/physics/symmetry.py", "twin/physics/two_beam.py",
 )  # fmt: skip
 _APART = ("laue.py", "lists.py", "output.py")  # before and after: trials have their data, and judge the model alone
-
-
 _MORE = (
     "pipeline/solution/*.py", "pipeline/io/cif_pets.py", "validation/solution/measured.py",
     "validation/solution/peer.py", "validation/solution/matcher.py", "validation/peers/cctbx_flipping.py",
@@ -33,44 +29,13 @@ _MORE = (
 @cache
 def code_digest() -> str:
     """Digest of the code that trials depend on: lines of another state are not used again."""
-    return _digest(p for pattern in _SOURCES for p in sorted(_ROOT.glob(pattern)) if p.name not in _APART)
+    return digest_of(p for pattern in _SOURCES for p in sorted(ROOT.glob(pattern)) if p.name not in _APART)
 
 
 @cache
 def rows_digest() -> str:
     """Digest of the code that the rows beside the trials depend on: measured lists and peers."""
-    return _digest(p for pattern in (*_SOURCES, *_MORE) for p in sorted(_ROOT.glob(pattern)))
-
-
-def _digest(paths: Iterable[Path]) -> str:
-    digest = hashlib.sha256()
-    for path in paths:
-        digest.update(path.relative_to(_ROOT).as_posix().encode() + path.read_bytes())
-    return digest.hexdigest()[:16]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeptRows:
-    """Rows, how they were asked for, and the digest of the code that made them."""
-
-    code: str
-    recipe: str
-    rows: tuple[Row, ...]
-
-
-def kept_rows(path: Path, *, recipe: str, make: Callable[[], list[Row]]) -> list[Row]:
-    """The rows of ``path`` when the same code made them with the same recipe, else those of ``make``, written there.
-
-    Nothing is kept of an empty list: a peer that was not there may be there the next time.
-    """
-    if path.is_file():
-        found = read_json(KeptRows, path)
-        if (found.code, found.recipe) == (rows_digest(), recipe):
-            return list(found.rows)
-    rows = make()
-    if rows:
-        write_json(path, KeptRows(code=rows_digest(), recipe=recipe, rows=tuple(rows)))
-    return rows
+    return digest_of(p for pattern in (*_SOURCES, *_MORE) for p in sorted(ROOT.glob(pattern)))
 
 
 class Journal:

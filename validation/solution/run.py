@@ -5,10 +5,11 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+from validation.kept import kept_rows
 from validation.realdata import data_folder
 from validation.rows import Row, write_rows
 from validation.solution.conditions import ELEVEN, NONSENSE, THICK
-from validation.solution.journal import Journal, kept_rows
+from validation.solution.journal import Journal, rows_digest
 from validation.solution.matcher import matcher_rows
 from validation.solution.materials import OTHERS, STUDY
 from validation.solution.measured import CASES
@@ -42,10 +43,11 @@ def run_solution(*, out: Path, quick: bool, page: Path | None = None) -> list[Ro
     peer_seeds = seeds(PEER_SEEDS)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        peer = kept_rows(out / "solution-cctbx.json", recipe=str(peer_seeds),
+        peer = kept_rows(out / "solution-cctbx.json", code=rows_digest(), recipe=str(peer_seeds),
                          make=lambda: cctbx_rows(study, folder=folder, seeds=peer_seeds))  # fmt: skip
-        matcher = kept_rows(out / "solution-matcher.json", recipe="", make=lambda: matcher_rows(folder=folder))
-    measured = kept_rows(out / "solution-measured.json", recipe=repr(CASES),
+        matcher = kept_rows(out / "solution-matcher.json", code=rows_digest(),
+                            make=lambda: matcher_rows(folder=folder))  # fmt: skip
+    measured = kept_rows(out / "solution-measured.json", code=rows_digest(), recipe=repr(CASES),
                          make=lambda: measured_rows(data_folder()))  # fmt: skip
     rows = [*study_rows(study), *thick_rows(thick), *nonsense_rows(nonsense), *peer, *group_rows(others),
             *measured, *matcher]  # fmt: skip

@@ -13,7 +13,6 @@ from pipeline.solution.lists import kinematical_observations
 from pipeline.solution.solve import solve_structure
 from validation.realdata import data_folder
 from validation.report.solution import candidate_table, peak_table, start_table
-from validation.rows import Row
 from validation.solution import journal
 from validation.solution.conditions import ELEVEN, NONSENSE, THICK, simulated_data
 from validation.solution.journal import Journal
@@ -110,23 +109,6 @@ def _case(name: str) -> Measured:
     if not (data_folder() / case.reflections).is_file():
         pytest.skip(f"no measured data in {data_folder()}")
     return case
-
-
-def test_rows_are_kept_for_the_code_and_the_recipe_that_made_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path, made = tmp_path / "rows.json", []
-
-    def make() -> list[Row]:
-        made.append(len(made))
-        return [Row(id=f"r-{len(made)}", quantity="q", value=1.5, unit="Å", met=True)]
-
-    assert journal.kept_rows(path, recipe="a", make=lambda: []) == []  # a peer that is not there
-    assert not path.exists()
-    assert [journal.kept_rows(path, recipe="a", make=make)[0].id for _ in range(2)] == ["r-1", "r-1"]
-    assert journal.kept_rows(path, recipe="b", make=make)[0].id == "r-2"
-    monkeypatch.setattr(journal, "rows_digest", lambda: "another")
-    assert journal.kept_rows(path, recipe="b", make=make)[0].id == "r-3"
 
 
 @pytest.mark.realdata
