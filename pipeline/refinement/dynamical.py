@@ -16,12 +16,7 @@ from pipeline.refinement.held_out import predict_frames, split_frames
 from pipeline.refinement.outcome import refinement_of
 from pipeline.refinement.parameters import parametrise
 from pipeline.refinement.pool import frame_map
-from pipeline.refinement.problem import (
-    Layout,
-    Problem,
-    Progress,
-    frame_tasks,
-)
+from pipeline.refinement.problem import Layout, Problem, Progress
 from pipeline.refinement.settings import DynamicalSettings
 from pipeline.refinement.solve import Solution, finished, solve
 from pipeline.refinement.spread import turn_spread_deg, what_frames_say
@@ -76,10 +71,9 @@ def refine_dynamical(
             note=progress or (lambda stage, cycle, value: None),
         )
         problem, found = _improved(replace(problem, few_beams=True), problem, frames)
-        state, fit = finished(problem, found)
-        results = mapped(frame_tasks(problem, state))
+        state, fit, calculated = finished(problem, found)
         free_r = predict_frames(problem, state, held_out)
-    refined = refinement_of(problem, state, fit, results, orientation=orientation)
+    refined = refinement_of(problem, state, fit, calculated, orientation=orientation)
     return replace(
         refined,
         held_out_frame=np.array([f.index for f in held_out], dtype=np.int64) if held_out else None,
@@ -133,6 +127,8 @@ def _improved(draft: Problem, problem: Problem, frames: tuple[FrameData, ...]) -
     if again is not None:
         state, found = solve(draft, again, matrices=found.matrices)
     state, found = solve(problem, moved_into_frames(problem.layout, state), matrices=found.matrices)
+    if not turned_far(problem.layout, state) and look_again(draft, state, nominal=frames) is None:
+        return problem, found
     again = look_again(problem, state, nominal=frames)
     if again is not None:
         state, found = solve(problem, again, matrices=found.matrices)

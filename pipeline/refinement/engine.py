@@ -118,7 +118,7 @@ class FrameEngine:
             thickness_angstrom=thickness_angstrom, bandwidth_per_angstrom=2 * self._settings.s_g_max_per_angstrom
         )
         u, weights = thickness_quadrature(model=self._settings.thickness_model, nodes=nodes)
-        return u * thickness_angstrom, weights
+        return u * thickness_angstrom, weights.copy()  # kernels are compiled for arrays that may be written
 
     def _dynamical(self, task: FrameTask, lab: Floats) -> FrameResult:
         plan = self._plan(task.frame)

@@ -11,21 +11,21 @@ from pipeline.refinement.least_squares import Fit
 from pipeline.refinement.parameters import crystal_of, standard_uncertainties
 from pipeline.refinement.problem import Problem, State, mosaicity_of, thicknesses_of
 from pipeline.refinement.start import rebased
-from pipeline.refinement.tasks import FrameResult
 from pipeline.types import Orientation, Refinement
+from twin.physics.lattice import Floats
 
 
 def refinement_of(
-    problem: Problem, state: State, fit: Fit, results: Sequence[FrameResult], *, orientation: Orientation
+    problem: Problem, state: State, fit: Fit, intensities: Sequence[Floats], *, orientation: Orientation
 ) -> Refinement:
-    """The refinement at a state whose intensities are ``results``."""
+    """The refinement at a state where each frame has these intensities, (M,) each."""
     layout, settings, p = problem.layout, problem.settings, problem.layout.structure
     frames = rebased(layout, state)
     scales = fit.values[layout.scale_column(0) :]
     merit = figures_of_merit(
         intensity=np.concatenate([f.intensity for f in frames]),
         sigma=np.concatenate([f.sigma for f in frames]),
-        calculated=np.concatenate([k * r.intensity for k, r in zip(scales, results, strict=True)]),
+        calculated=np.concatenate([k * i for k, i in zip(scales, intensities, strict=True)]),
         parameters=layout.size,
         instability=settings.instability,
     )

@@ -27,10 +27,14 @@ _NOISE = 1e-8  # of a term: a smaller change of it teaches nothing in 32 bit
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Terms:
-    """χ² of every term (E,) and its descents −½ ∂χ²/∂x, each by the parameters of its term."""
+    """χ² of every term (E,) and its descents −½ ∂χ²/∂x, each by the parameters of its term.
+
+    calculated: what each of the frames' terms compares with its data, (M,) each; nothing where the model has none.
+    """
 
     chi2: Floats
     descents: tuple[Floats, ...]
+    calculated: tuple[Floats, ...] = ()
 
     @property
     def total(self) -> float:
@@ -76,11 +80,15 @@ def descend(
     evaluate: Callable[[Floats], Terms],
     max_shift: Floats,
     ending: Ending,
+    begun: Terms | None = None,
     progress: Callable[[int, float], None] | None = None,
 ) -> Descent:
-    """Minimise Σ χ²_e from ``start`` (P,). columns: which parameters each term depends on; matrices: ½ ∂²χ²_e."""
+    """Minimise Σ χ²_e from ``start`` (P,). columns: which parameters each term depends on; matrices: ½ ∂²χ²_e.
+
+    begun: the terms at ``start`` where they are known.
+    """
     point, learned = np.array(start, dtype=np.float64), [np.array(m) for m in matrices]
-    here, damping, still = evaluate(point), 1e-4, 0
+    here, damping, still = evaluate(point) if begun is None else begun, 1e-4, 0
     history, converged, why = [here.total], False, "they were not enough to converge"
     while True:
         cycles = len(history) - 1

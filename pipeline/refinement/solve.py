@@ -10,8 +10,8 @@ import numpy as np
 from pipeline.refinement.figures import optimal_scale
 from pipeline.refinement.kinematical import step_limits
 from pipeline.refinement.least_squares import Fit
-from pipeline.refinement.partitioned import Descent, Ending, descend, remaining_shift
-from pipeline.refinement.problem import Problem, State, frame_tasks, parameter_names
+from pipeline.refinement.partitioned import Descent, Ending, Terms, descend, remaining_shift
+from pipeline.refinement.problem import Problem, State, parameter_names
 from pipeline.refinement.terms import FrameTerms, Slopes
 from pipeline.refinement.uncertainty import clusters_of, honest_covariance
 from twin.physics.lattice import Floats
@@ -48,8 +48,9 @@ def solve(problem: Problem, state: State, *, matrices: tuple[Floats, ...] | None
     return terms.at(found.values), Solution(descent=found, terms=terms)
 
 
-def finished(problem: Problem, found: Solution) -> tuple[State, Fit]:
-    """The end of a least squares, once derivatives made there agree that it is one, with its scales and covariance.
+def finished(problem: Problem, found: Solution) -> tuple[State, Fit, tuple[Floats, ...]]:
+    """The end of a least squares, once derivatives made there agree that it is one: state with scales, covariance, and
+    the intensities of every frame there.
 
     What was learned may overstate second derivatives, and so understate what is left. Where Gauss and Newton's matrix
     sees more, steps go on from it; derivatives are made again only when these lead away by more than one s.u.
@@ -62,17 +63,24 @@ def finished(problem: Problem, found: Solution) -> tuple[State, Fit]:
         left = remaining_shift(descent.terms, matrices, terms.columns, factor=factor)
         if left < _enough(problem) or not descent.converged:
             break
-        before, descent = descent, _descend(problem, terms, descent.values, tuple(matrices), patience=1)
+        before = descent
+        descent = _descend(problem, terms, before.values, tuple(matrices), patience=1, begun=before.terms)
         cycles += descent.cycles
         moved = descent.values - before.values
         away = sum(float(moved[c] @ m @ moved[c]) for c, m in zip(terms.columns, matrices, strict=True))
         if away < factor:
             break
-    return _with_scales(problem, terms, replace(descent, cycles=cycles), slopes)
+    return *_with_scales(problem, terms, replace(descent, cycles=cycles), slopes), descent.terms.calculated
 
 
 def _descend(
-    problem: Problem, terms: FrameTerms, start: Floats, matrices: tuple[Floats, ...], *, patience: int
+    problem: Problem,
+    terms: FrameTerms,
+    start: Floats,
+    matrices: tuple[Floats, ...],
+    *,
+    patience: int,
+    begun: Terms | None = None,
 ) -> Descent:
     settings, frames = problem.settings, terms.frames
     total = sum(float((f.weights * f.intensity**2).sum()) for f in frames)
@@ -91,6 +99,7 @@ def _descend(
             noiseless=_NOISELESS * total,
             patience=patience,
         ),
+        begun=begun,
         progress=lambda cycle, chi2: problem.note("refinement", cycle, 100.0 * float(np.sqrt(chi2 / total))),
     )
 
@@ -104,10 +113,9 @@ def _with_scales(problem: Problem, terms: FrameTerms, descent: Descent, slopes: 
         clusters=clusters_of(terms.frames, problem.parametrisation.crystal.hall),
         factor=chi2 / max(1, _freedom(problem, terms)),
     )
-    results = problem.mapped(frame_tasks(problem, state))
     scales = [
-        optimal_scale(intensity=f.intensity, calculated=r.intensity, weights=f.weights)
-        for f, r in zip(terms.frames, results, strict=True)
+        optimal_scale(intensity=f.intensity, calculated=calculated, weights=f.weights)
+        for f, calculated in zip(terms.frames, descent.terms.calculated, strict=True)
     ]
     state = replace(state, point=np.concatenate([descent.values, scales]))
     begun = f"{'converged in' if descent.converged else 'stopped after'} {descent.cycles} cycles"

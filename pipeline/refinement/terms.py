@@ -82,7 +82,8 @@ class FrameTerms:
         if restraint is not None:
             chi2 = np.append(chi2, restraint[0])
             descents.append(restraint[1])
-        return Terms(chi2=chi2, descents=tuple(descents))
+        calculated = tuple(r.intensity for r in results)
+        return Terms(chi2=chi2, descents=tuple(descents), calculated=calculated)
 
     def slopes(self, point: Floats) -> list[Slopes]:
         """Derivatives of every intensity of every frame."""

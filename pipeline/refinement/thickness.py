@@ -8,6 +8,7 @@ u = √(1 − v²) with v uniform in 0…1; a wedge is uniform.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 
@@ -15,8 +16,19 @@ from pipeline.refinement.settings import ThicknessModel
 from twin.physics.lattice import Floats
 
 
+@lru_cache(maxsize=64)
 def thickness_quadrature(*, model: ThicknessModel, nodes: int) -> tuple[Floats, Floats]:
-    """(u (J,), weights (J,)): weights sum to 1. Gauss-Legendre in the variable in which the density is uniform or u."""
+    """(u (J,), weights (J,)): weights sum to 1. Gauss-Legendre in the variable in which the density is uniform or u.
+
+    Kept and shared, so read-only: the nodes cost as much as a third of a thin frame.
+    """
+    u, weights = _quadrature(model, nodes)
+    u.setflags(write=False)
+    weights.setflags(write=False)
+    return u, weights
+
+
+def _quadrature(model: ThicknessModel, nodes: int) -> tuple[Floats, Floats]:
     if model == "slab":
         return np.ones(1), np.ones(1)
     x, w = np.polynomial.legendre.leggauss(nodes)
