@@ -113,6 +113,7 @@ def with_spread(problem: Problem, spread_deg: float) -> Problem:
 def _improved(draft: Problem, problem: Problem, frames: tuple[FrameData, ...]) -> tuple[Problem, Solution]:
     """Drafts from a start that is searched for, then everything; a second time where a second look finds better.
 
+    The last look is taken with the draft's beams, and with all of them only where those see something better.
     The problem comes back with the spread of orientations that was found.
     """
     state = find_start(draft, frames)
