@@ -16,7 +16,8 @@ from validation.refinement.kept import kept_rows, read_kept
 from validation.refinement.measured import case_rows, data_rows
 from validation.refinement.page import write_page
 from validation.refinement.speed import CASES as SPEED_CASES
-from validation.refinement.speed import EPOCHS, EVERY, convergence_row, frame_rows
+from validation.refinement.speed import frame_rows
+from validation.refinement.speed_whole import EPOCHS, EVERY, convergence_rows
 from validation.rows import Row, write_rows
 
 
@@ -63,6 +64,6 @@ def _speed(out: Path, folder: Path, kept: Path, *, quick: bool) -> list[Row]:
     return rows + kept_rows(
         kept,
         "speed-convergence",
-        recipe=f"slopes, every {EVERY}, {EPOCHS} epochs",
-        make=lambda: convergence_row(folder, out / "refinement-speed"),
+        recipe=f"slopes, every {EVERY}, {EPOCHS} epochs, both thicknesses, without the start of a process",
+        make=lambda: convergence_rows(folder, out / "refinement-speed"),
     )

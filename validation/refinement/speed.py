@@ -1,4 +1,4 @@
-"""A frame with its gradient, and a whole refinement, beside diffBloch on the same frames, beams and steps.
+"""A frame with its gradient beside diffBloch on the same frames, beams and steps.
 
 Like is compared with like: the gradient of one sum over the frame's intensities by all parameters, in reverse on both
 sides, as steps of a refinement use it. Beside it stands our time for the derivatives of every intensity by every
@@ -9,27 +9,20 @@ factors are not timed.
 
 from __future__ import annotations
 
-import os
-import resource
-import subprocess
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import process_time
 
 import numpy as np
 
-from pipeline.refinement.dynamical import refine_dynamical
 from pipeline.refinement.engine import FrameEngine
 from pipeline.refinement.frames import FrameData, exposure_directions
-from pipeline.refinement.measured import read_series
 from pipeline.refinement.parameters import parametrise
 from pipeline.refinement.settings import DynamicalSettings
 from pipeline.refinement.tasks import FrameTask
-from pipeline.types import Refinement
-from twin.files.cif import read_crystal
 from twin.model.crystal import Crystal
 from twin.physics.lattice import Floats, Ints
-from validation.engines.peers import THREADS, Peer, interpreter
+from validation.engines.peers import Peer, interpreter
 from validation.engines.problem import (
     BROOKITE,
     ENERGY_KEV,
@@ -41,32 +34,7 @@ from validation.engines.problem import (
     table_without_mean,
     write_problem,
 )
-from validation.refinement.cases import QUARTZ_CIF, QUARTZ_PETS
-from validation.refinement.measured import thinned
 from validation.rows import Row, at_least
-
-EPOCHS = 40
-EVERY = 8
-_RECIPE = """name: quartz
-inputs: {{structure: model.cif, exp_data: data.cif_pets, load_hydrogens: true}}
-sample: {{thicknesses: [850.0]}}
-blochwave: {{coupling_mode: union, absorption: false, g_max: 2.0, sg_max: 0.01, rocking_curve_sampling: 42,
-  dsg: 0.0015, rsg: 0.9, ignore_orientations: {ignored}}}
-preprocess:
-  optimize_orientation: true
-  optimize_thickness: false
-  orientation:
-    nelder_mead: {{step_size: 1, max_iterations: 60, x_tolerance: 0.001, f_tolerance: 0.001,
-      penalize_fewer_reflections: true}}
-loss_metrics: {{residual: wr2}}
-refinement:
-  steps: {epochs}
-  thickness_nn: {{enabled: true, num_samples: 40, sample_thickness: false, form: min_thickness,
-    min_thickness: 1000.0, max_thickness: 2000.0, init_seed: 0}}
-  optimizer: {{name: adam, lr: 0.001}}
-  trainable: {{positions: all, adp: all, occupancy: none}}
-  split: {{train_test: false}}
-"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +51,7 @@ class SpeedCase:
 
 
 _PRECESSED = DynamicalSettings(g_max_per_angstrom=1.6, s_g_max_per_angstrom=0.01, steps=64, thickness_model="slab")
-_ROTATED = DynamicalSettings(
+ROTATED = DynamicalSettings(
     mode="continuous",
     g_max_per_angstrom=2.0,
     s_g_max_per_angstrom=0.01,
@@ -96,7 +64,7 @@ CASES = (
         id="quartz-100",
         title="quartz 100 nm, 42 steps over 2°",
         crystal=QUARTZ,
-        settings=_ROTATED,
+        settings=ROTATED,
         semi_angle_deg=1.0,
         thickness_angstrom=1000.0,
         goal=3.0,
@@ -229,71 +197,3 @@ def _case_rows(case: SpeedCase, found: Floats, *, version: str, about: str) -> l
         note=f"ours {derivatives:.3f} CPU s: what s.u.s need, no counterpart there",
     )
     return [slopes, everything]
-
-
-def convergence_row(data: Path, folder: Path) -> list[Row]:
-    """CPU seconds of a whole refinement of every eighth frame of quartz, orientations included, both from the file."""
-    python = interpreter("diffBloch")
-    if python is None:
-        return []
-    theirs, theirs_said = _diffbloch_refinement(Path(python).parent / "diffbloch", data, folder / "diffbloch")
-    _refined_quartz(data)  # kernels are compiled once for each installation; the second run compiles nothing
-    started = process_time()
-    found, frames = _refined_quartz(data)
-    ours = process_time() - started
-    goal, met = at_least(theirs / ours, 10.0)
-    return [
-        Row(
-            id="speed-convergence",
-            quantity="quartz, every eighth frame: CPU of a refinement with orientations, times less",
-            value=theirs / ours,
-            unit="×",
-            peer="diffBloch 0.2.0rc1, CPU s",
-            peer_value=theirs,
-            goal=goal,
-            met=met,
-            n=frames,
-            note=f"ours {ours:.1f} CPU s with s.u.s, R(obs) {found.r_obs_percent:.2f} %, {found.verdict}; "
-            f"theirs {EPOCHS} epochs without s.u.s, {theirs_said}",
-        )
-    ]
-
-
-def _refined_quartz(data: Path) -> tuple[Refinement, int]:
-    """The refinement from the files, and how many frames take part."""
-    crystal = read_crystal(data / QUARTZ_CIF)
-    series = thinned(read_series(data / QUARTZ_PETS, hall=crystal.hall), every=EVERY)
-    settings = replace(_ROTATED, r_s_g_max=0.9, d_s_g_min_per_angstrom=0.0015, thickness_scan_nm=(10.0, 200.0))
-    found = refine_dynamical(
-        model=crystal,
-        orientation=series.orientation,
-        reflections=series.reflections,
-        settings=replace(settings, orientation_sd_deg=0.3, thickness_model="wedge"),
-    )
-    return found, int(series.orientation.indexed.sum())
-
-
-def _diffbloch_refinement(command: Path, data: Path, folder: Path) -> tuple[float, str]:
-    """CPU seconds of its command with its own recipe for these data, and the R(obs) that it reports."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "data.cif_pets").write_bytes((data / QUARTZ_PETS).read_bytes())
-    (folder / "model.cif").write_bytes((data / QUARTZ_CIF).read_bytes())
-    ignored = [i for i in range(99) if i % EVERY != EVERY // 2]
-    (folder / "experiment.yaml").write_text(_RECIPE.format(ignored=ignored, epochs=EPOCHS), encoding="utf-8")
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | dict.fromkeys(THREADS, "1")
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run(
-        [str(command), "refine", str(folder), "--device", "cpu", "--no-checkpoint"],
-        capture_output=True,
-        text=True,
-        env=environment,
-        check=False,
-    )
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    said = done.stdout + done.stderr
-    if done.returncode != 0:
-        raise RuntimeError(f"diffbloch refine ended with {done.returncode}: {said[-300:]}")
-    report = folder / "refinement_report.txt"
-    lines = report.read_text(encoding="utf-8").splitlines() if report.is_file() else said.splitlines()
-    r_obs = next((line.split(")")[-1].split("[")[0].strip() for line in lines if line.startswith("R_obs")), "?")
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, f"R(obs) {r_obs} %"
