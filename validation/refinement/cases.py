@@ -26,7 +26,7 @@ class Case:
     settings: changes of those that `edtwin refine --data` takes. every: only every n-th frame of the series is used.
     uncertainties: CIF with s.u.s of the published coordinates. mean_goal_angstrom: of the mean distance of the atoms
     from the published structure. published_list: only the reflections that the published refinement kept.
-    other_hand: refine the other hand in the same way too.
+    other_hand: refine the other hand in the same way too. extinction: say what an extinction parameter would change.
     """
 
     id: str
@@ -42,6 +42,7 @@ class Case:
     mean_goal_angstrom: float | None = None
     published_list: bool = False
     other_hand: bool = False
+    extinction: bool = False
 
 
 CASES = (
@@ -78,6 +79,7 @@ CASES = (
         peer="Jana2006, averaged data, with extinction",
         peer_value=14.82,
         goal=14.8,
+        extinction=True,
     ),
     Case(
         id="quartz-pets-frames",

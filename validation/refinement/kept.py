@@ -16,7 +16,10 @@ from validation.rows import Row
 _ROOT = Path(__file__).resolve().parents[2]
 CODE = (
     *("pipeline/refinement", "pipeline/io", "twin/derivatives", "twin/physics"),
-    *(f"validation/refinement/{name}" for name in ("agreement", "bethe", "measured", "published", "speed")),
+    *(
+        f"validation/refinement/{name}"
+        for name in ("agreement", "bethe", "extinction", "measured", "published", "speed", "speed_whole")
+    ),
 )  # the cases themselves are in the recipes
 
 

@@ -16,8 +16,10 @@ from pipeline.refinement.parameters import crystal_of, parametrise
 from pipeline.types import Refinement
 from twin.files.cif import read_crystal
 from twin.model.crystal import Crystal
+from twin.physics.electrons import wavenumber_per_angstrom
 from twin.physics.lattice import Floats, direct_matrix
 from validation.refinement.cases import CASES, Case
+from validation.refinement.extinction import fit_extinction
 from validation.refinement.kept import kept_rows
 from validation.refinement.published import JanaList, read_coordinate_su, read_jana_list
 from validation.rows import Row, at_least, at_most
@@ -149,6 +151,7 @@ def _rows(case: Case, folder: Path, every: int) -> list[Row]:
     found = refine_case(case, folder, every=every, model=start)
     cpu_s = process_time() - started
     rows = _figures(case, found, every=every, cpu_s=cpu_s) + _structure(case, folder, found, reference, every=every)
+    rows += _extinction(case, folder, found, every=every) if case.extinction else []
     return rows + (_hand(case, folder, found, start, every=every) if case.other_hand else [])
 
 
@@ -192,6 +195,22 @@ def _structure(case: Case, folder: Path, found: Refinement, reference: Crystal, 
         Row(id=f"{case.id}-pull", quantity=f"{case.title}: largest difference of a coordinate from the published one",
             value=pull[worst], unit="s.u.", goal=goal, met=met, n=len(pull),
             note=f"{worst}; {of}; mean square of all {square:.2f}"),
+    ]  # fmt: skip
+
+
+def _extinction(case: Case, folder: Path, found: Refinement, *, every: int) -> list[Row]:
+    """R(obs) with an extinction parameter fitted after the refinement: its structure did not have the benefit of it."""
+    energy_kev = read_series(folder / case.data).orientation.microscope.beam.energy_kev
+    fit = fit_extinction(found, wavelength_angstrom=1.0 / wavenumber_per_angstrom(energy_kev=energy_kev))
+    goal, met = _goal(case.goal, fit.r_obs_percent[1], every=every)
+    note = (
+        f"x = {fit.coefficient:.0f} of SHELXL's correction, F in Å; only it and a scale a frame were fitted, on F: "
+        f"without it R(obs) {fit.r_obs_percent[0]:.2f} %, wR(all) {fit.wr_percent[0]:.2f} to {fit.wr_percent[1]:.2f} %"
+    )
+    return [
+        Row(id=f"{case.id}-extinction", quantity=f"{case.title}: R(obs) with extinction fitted afterwards",
+            value=fit.r_obs_percent[1], unit="%", peer=case.peer, peer_value=case.peer_value, goal=goal, met=met,
+            n=found.reflections_all, note=note)
     ]  # fmt: skip
 
 

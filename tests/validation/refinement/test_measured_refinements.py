@@ -16,6 +16,8 @@ from pipeline.refinement.settings import DynamicalSettings
 from pipeline.refinement.tasks import FrameTask
 from twin.files.cif import read_crystal
 from twin.files.errors import InputError
+from twin.physics.lattice import reciprocal_matrix
+from twin.physics.structure_factors import structure_factors
 from validation.realdata import data_folder
 from validation.refinement.agreement import (
     UREA,
@@ -27,6 +29,7 @@ from validation.refinement.agreement import (
 )
 from validation.refinement.bethe import BetheEngine
 from validation.refinement.cases import ALBITE_CIF, CASES, Case
+from validation.refinement.extinction import fit_extinction
 from validation.refinement.kept import code_digest, kept_rows, read_kept
 from validation.refinement.measured import (
     as_published,
@@ -200,6 +203,29 @@ def test_distance_that_uncertainties_explain_is_that_of_sites_scattered_by_them(
     expected = expected_distance_angstrom(refined, published=theirs)  # type: ignore[arg-type]
     drawn = np.random.default_rng(4).normal(0.0, 0.01, (20000, 3))
     assert expected == pytest.approx(np.linalg.norm(drawn, axis=1).mean(), rel=0.01)
+
+
+def test_extinction_that_was_put_in_comes_out() -> None:
+    """F of albite on eight frames, weakened by x = 3000 or not at all, scales of the frames wrong by up to two."""
+    model = published_model(next(c for c in CASES if c.id == "albite"), FOLDER)
+    rng = np.random.default_rng(6)
+    hkl = np.unique(rng.integers(-6, 7, (800, 3)), axis=0)
+    hkl = hkl[hkl.any(axis=1)]
+    frame = rng.integers(0, 8, len(hkl))
+    strong = np.abs(structure_factors(crystal=model, hkl=hkl))
+    g = np.linalg.norm(hkl @ reciprocal_matrix(model.cell).T, axis=1)
+    wavelength = 0.0251
+    sine = wavelength * g * np.sqrt(1.0 - (0.5 * wavelength * g) ** 2)
+    for x in (3000.0, 0.0):
+        weakened = strong / (1.0 + 0.001 * x * strong**2 * wavelength**3 / sine) ** 0.25
+        refined = SimpleNamespace(
+            crystal=model, hkl=hkl, frame=frame, f_calc=strong * rng.uniform(0.5, 2.0, 8)[frame], f_obs=weakened,
+            sigma_f=np.full(len(hkl), 0.01 * weakened.max()), observed=np.ones(len(hkl), dtype=bool),
+        )  # fmt: skip
+        found = fit_extinction(refined, wavelength_angstrom=wavelength)  # type: ignore[arg-type]
+        assert found.coefficient == pytest.approx(x, rel=1e-3, abs=1.0)
+        assert found.r_obs_percent[1] < 0.01
+        assert (found.r_obs_percent[0] > 1.0) == (x > 0)
 
 
 def test_what_reading_puts_right_is_said() -> None:
