@@ -34,6 +34,11 @@ def _run(*arguments: str) -> int:
         (("report", "."), "is not a run folder"),
         (("reduce", "."), "is not a run folder"),
         (("compare", "a.cif", "b.cif"), "a.cif"),
+        (("reduce",), "or --frames PATH"),
+        (("reduce", "--frames", "nothing.nxs"), "nothing.nxs"),
+        (("reduce", "ito-01", "--frames", "nothing.nxs"), "not both"),
+        (("reduce", "--frames", "x.nxs", "--mode", "sideways"), "allowed are"),
+        (("reduce", "--frames", "x.nxs", "--centring", "X"), "allowed are P, A, B, C, I, F and R"),
     ],
 )
 def test_an_error_is_one_sentence_and_exit_code_2(

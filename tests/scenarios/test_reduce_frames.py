@@ -15,7 +15,7 @@ from pipeline.io.cif_pets import read_cif_pets
 from pipeline.io.shelx import parse_shelx
 from pipeline.types import Orientation
 from scenarios.cli.app import app
-from scenarios.cli.exits import BAD_INPUT, guarded
+from scenarios.cli.exits import guarded
 from scenarios.persist import load_json
 from twin.files.nxmx import write_dataset
 
@@ -111,28 +111,3 @@ def test_a_known_cell_and_a_map(frames: Path, tmp_path: Path) -> None:
     page = (out / "reduction.html").read_text(encoding="utf-8")
     assert "<h2>Reciprocal space</h2>" in page
     assert "known cell: oriented" in page
-
-
-@pytest.mark.parametrize(
-    ("arguments", "says"),
-    [
-        (("reduce", "--frames", "nothing.nxs"), "nothing.nxs"),
-        (("reduce", "ito-01", "--frames", "nothing.nxs"), "not both"),
-        (("reduce",), "or --frames PATH"),
-        (("reduce", "--frames", "x.nxs", "--mode", "sideways"), "allowed are"),
-        (("reduce", "--frames", "x.nxs", "--centring", "X"), "allowed are P, A, B, C, I, F and R"),
-    ],
-)
-def test_bad_words_end_in_a_sentence(
-    arguments: tuple[str, ...],
-    says: str,
-    capsys: pytest.CaptureFixture[str],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert _run(*arguments) == BAD_INPUT
-    captured = capsys.readouterr()
-    assert says in captured.err
-    assert captured.err.count("\n") == 1
-    assert list(tmp_path.iterdir()) == []

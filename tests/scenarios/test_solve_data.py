@@ -18,33 +18,9 @@ from twin.physics.lattice import miller_indices, reciprocal_matrix
 from twin.physics.structure_factors import structure_factors
 from validation.compare import compare_structures
 from validation.realdata import data_folder
+from validation.reference import RUTILE
 
-RUTILE = """data_rutile
-_cell_length_a 4.594
-_cell_length_b 4.594
-_cell_length_c 2.959
-_cell_angle_alpha 90
-_cell_angle_beta 90
-_cell_angle_gamma 90
-_symmetry_space_group_name_H-M 'P 42/m n m'
-loop_
-_atom_site_label
-_atom_site_type_symbol
-_atom_site_fract_x
-_atom_site_fract_y
-_atom_site_fract_z
-_atom_site_U_iso_or_equiv
-Ti1 Ti 0 0 0 0.005
-O1 O 0.3048 0.3048 0 0.006
-"""  # Baur & Khan, Acta Cryst. B27 (1971) 2133
 CELL = "4.594 4.594 2.959 90 90 90"
-
-
-@pytest.fixture
-def rutile(tmp_path: Path) -> Crystal:
-    path = tmp_path / "rutile.cif"
-    path.write_text(RUTILE, encoding="ascii")
-    return read_crystal(path)
 
 
 def _list(crystal: Crystal, path: Path, *, noise: float = 0.1) -> Path:
@@ -63,8 +39,8 @@ def _edtwin(*arguments: str | Path) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
-def test_rutile_comes_back_from_a_list_in_its_group(rutile: Crystal, tmp_path: Path) -> None:
-    data, out = _list(rutile, tmp_path / "rutile.hkl"), tmp_path / "out"
+def test_rutile_comes_back_from_a_list_in_its_group(tmp_path: Path) -> None:
+    data, out = _list(RUTILE, tmp_path / "rutile.hkl"), tmp_path / "out"
     code, said = _edtwin("solve", "--data", data, "--composition", "TiO2", "--cell", CELL, "-o", out)
     assert code == 0, said
     summary = json.loads((out / "summary.json").read_text())
@@ -73,14 +49,14 @@ def test_rutile_comes_back_from_a_list_in_its_group(rutile: Crystal, tmp_path: P
     assert summary["completeness_percent"] == 100.0
     found = read_crystal(out / "solution.cif")
     assert gemmi.find_spacegroup_by_ops(gemmi.symops_from_hall(found.hall)).number == 136
-    assert compare_structures(rutile, found).max_distance_angstrom < 0.03
+    assert compare_structures(RUTILE, found).max_distance_angstrom < 0.03
     assert "P 42/m n m" in (out / "report.html").read_text()
     assert (out / "solution.res").is_file()
     assert (out / "solution.ccp4").is_file()
 
 
-def test_results_in_a_folder_are_not_replaced_unasked(rutile: Crystal, tmp_path: Path) -> None:
-    data, out = _list(rutile, tmp_path / "rutile.hkl"), tmp_path / "out"
+def test_results_in_a_folder_are_not_replaced_unasked(tmp_path: Path) -> None:
+    data, out = _list(RUTILE, tmp_path / "rutile.hkl"), tmp_path / "out"
     out.mkdir()
     (out / "mine.txt").write_text("keep")
     with pytest.raises(Exception, match="not empty"):
@@ -103,10 +79,8 @@ def test_results_in_a_folder_are_not_replaced_unasked(rutile: Crystal, tmp_path:
         (("--cell", CELL), "--composition"),
     ],
 )
-def test_what_is_missing_or_absurd_is_said(
-    rutile: Crystal, tmp_path: Path, arguments: tuple[str, ...], reason: str
-) -> None:
-    data, out = _list(rutile, tmp_path / "rutile.hkl"), tmp_path / "out"
+def test_what_is_missing_or_absurd_is_said(tmp_path: Path, arguments: tuple[str, ...], reason: str) -> None:
+    data, out = _list(RUTILE, tmp_path / "rutile.hkl"), tmp_path / "out"
     with pytest.raises(Exception, match=reason):
         CliRunner().invoke(app, ["solve", "--data", str(data), "-o", str(out), *arguments], catch_exceptions=False)
     assert not out.exists() or not any(out.iterdir())

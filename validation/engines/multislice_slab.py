@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from twin.model.crystal import Cell, Crystal, Site
+from twin.model.crystal import Crystal
 from twin.physics.bloch import bloch_amplitudes
 from twin.physics.electrons import wavenumber_per_angstrom
 from twin.physics.lattice import reciprocal_matrix
@@ -17,18 +17,10 @@ from twin.physics.multislice import Grid, Singles, exit_waves, plane_wave
 from twin.physics.potential import PotentialTable, potential_table
 from twin.physics.structure_factors import potential_coefficients
 from validation.engines.problem import ENERGY_KEV, IN2O3
+from validation.reference import RUTILE
 from validation.rows import Row, at_most
 
 K = wavenumber_per_angstrom(energy_kev=ENERGY_KEV)
-RUTILE = Crystal(
-    name="rutile",
-    cell=Cell(a_angstrom=4.594, b_angstrom=4.594, c_angstrom=2.959),
-    hall="-P 4n 2n",
-    sites=(
-        Site(label="Ti1", element="Ti", fract=(0.0, 0.0, 0.0), u_iso_angstrom2=0.005),
-        Site(label="O1", element="O", fract=(0.3053, 0.3053, 0.0), u_iso_angstrom2=0.006),
-    ),
-)
 TILT = np.array([[0.011, -0.006, 1.0]]) / np.linalg.norm([0.011, -0.006, 1.0])
 
 Amplitudes = dict[tuple[int, int], complex]

@@ -47,12 +47,7 @@ class Record:
 
     def get(self, *keys: str) -> Any:
         """An entry of the summary by its path; None when anything on the way is missing."""
-        found: Any = self.summary
-        for key in keys:
-            if not isinstance(found, Mapping) or key not in found:
-                return None
-            found = found[key]
-        return found
+        return entry(self.summary, keys)
 
     @property
     def finished(self) -> bool:
@@ -63,6 +58,16 @@ class Record:
     def complete(self) -> bool:
         """Whether nothing is left to do: refined, or given up before."""
         return self.through == REFINED or self.exit_code != 0
+
+
+def entry(summary: Mapping[str, Any] | None, keys: Sequence[str]) -> Any:
+    """What lies in a nested mapping at the end of a path; None when anything on the way is missing."""
+    found: Any = summary
+    for key in keys:
+        if not isinstance(found, Mapping) or key not in found:
+            return None
+        found = found[key]
+    return found
 
 
 def record_path(folder: Path, *, scenario: str, seed: int) -> Path:

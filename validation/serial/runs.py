@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from twin.files.errors import InputError
 from twin.files.json import parse_json, read_json, write_json
 from validation.command import GAVE_UP, Ended, edtwin
-from validation.mountings.record import code_digest
+from validation.mountings.record import code_digest, entry
 from validation.serial.limit import EDGE_PER_ANGSTROM, information_limit, shells_of
 
 
@@ -27,12 +27,7 @@ class Finished:
 
     def get(self, *keys: str) -> Any:
         """An entry of the summary by its path; None when anything on the way is missing."""
-        found: Any = self.summary
-        for key in keys:
-            if not isinstance(found, Mapping) or key not in found:
-                return None
-            found = found[key]
-        return found
+        return entry(self.summary, keys)
 
 
 def completed(*arguments: str, sets: Sequence[str] = ()) -> Ended:

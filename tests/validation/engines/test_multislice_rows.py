@@ -23,8 +23,9 @@ from validation.engines.multislice_columns import (
     sphere_of_columns,
 )
 from validation.engines.multislice_depth import G_MAX, INDIUM, bloch_pattern, compared, slab_pattern
-from validation.engines.multislice_slab import RUTILE, slab, slab_bloch, slab_multislice, slab_r1
+from validation.engines.multislice_slab import slab, slab_bloch, slab_multislice, slab_r1
 from validation.engines.problem import ENERGY_KEV, IN2O3
+from validation.reference import RUTILE
 
 
 def test_the_slab_converges_to_bloch_waves_as_both_reach_further() -> None:
