@@ -7,8 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from pipeline.refinement import dynamical
 from pipeline.refinement.dynamical import refine_dynamical
+from pipeline.refinement.frames import FrameData
+from pipeline.refinement.problem import Problem, State
 from pipeline.refinement.settings import DynamicalSettings
+from pipeline.refinement.start import look_again, moved_into_frames
 from twin.model.crystal import Crystal
 from twin.physics.lattice import direct_matrix
 
@@ -45,6 +49,32 @@ def test_exact_data_return_the_truth(crystals, tools) -> None:  # type: ignore[n
     assert turn_errors_deg(series.orientation.rotation, series.true_rotation).max() > 0.02
     assert result.parameters == 12 + 1 + 6 * 3
     assert "converged" in result.verdict
+
+
+def test_the_last_look_asks_all_beams_only_where_a_draft_sees_something(  # type: ignore[no-untyped-def]
+    crystals, tools, monkeypatch
+) -> None:
+    """Frames are held, so that none turns far: drafts look twice, and all beams only after a draft saw something."""
+    model = crystals["brookite"]
+    settings = replace(SMALL, refine_orientations=False)
+    series = tools["simulate"](model, settings=settings, thickness_angstrom=120.0, frames=4, step_deg=12.0, noise=0.03)
+    looked: list[bool] = []
+
+    def look(problem: Problem, state: State, *, nominal: tuple[FrameData, ...]) -> State | None:
+        looked.append(problem.few_beams)
+        return look_again(problem, state, nominal=nominal)
+
+    def suspicious(problem: Problem, state: State, *, nominal: tuple[FrameData, ...]) -> State | None:
+        looked.append(problem.few_beams)
+        return moved_into_frames(problem.layout, state) if problem.few_beams else None
+
+    for replaced, expected in ((look, [True, True]), (suspicious, [True, True, False])):
+        looked.clear()
+        monkeypatch.setattr(dynamical, "look_again", replaced)
+        refine_dynamical(
+            model=model, orientation=series.orientation, reflections=series.reflections, settings=settings
+        )
+        assert looked == expected
 
 
 def test_two_processes_give_the_same_bits(crystals, tools) -> None:  # type: ignore[no-untyped-def]

@@ -11,7 +11,7 @@ from pipeline.refinement.frames import select_frames
 from pipeline.refinement.least_squares import covariance_of
 from pipeline.refinement.parameters import parametrise
 from pipeline.refinement.pool import frame_map
-from pipeline.refinement.problem import Layout, Problem, state_at
+from pipeline.refinement.problem import Layout, Problem, frame_tasks, state_at
 from pipeline.refinement.settings import DynamicalSettings
 from pipeline.refinement.terms import FrameTerms, Slopes
 from pipeline.refinement.uncertainty import clustered_covariance, honest_covariance
@@ -113,6 +113,20 @@ def _line(rng: np.random.Generator, common: float, own: float) -> tuple[float, F
         for a, b in zip(x, y, strict=True)
     ]
     return p, np.array([[float((x * x).sum())]]), slopes
+
+
+def test_terms_carry_the_intensities_that_frames_have_there(crystals, tools) -> None:  # type: ignore[no-untyped-def]
+    """Those of the slope's forward half are those of intensities alone, and scaled best they make up χ²."""
+    settings = replace(SETTINGS, bond_sd_angstrom=None, u_sd_angstrom2=None)
+    context, make, state = _terms(crystals, tools, settings, few_beams=False)
+    with context as mapped:
+        terms, problem = make(mapped)
+        found = terms.evaluate(state.point[: terms.free])
+        alone = mapped(frame_tasks(problem, state))
+    for frame, chi2, ours, result in zip(state.frames, found.chi2, found.calculated, alone, strict=True):
+        np.testing.assert_allclose(ours, result.intensity, rtol=1e-8, atol=1e-12)
+        scale = (frame.weights * frame.intensity) @ ours / ((frame.weights * ours) @ ours)
+        assert chi2 == pytest.approx(frame.weights @ (frame.intensity - scale * ours) ** 2, rel=1e-9)
 
 
 @pytest.mark.parametrize(("common", "own"), [(0.0, 1.0), (1.0, 0.5)])
