@@ -70,8 +70,14 @@ def make_series(
     per_px: float = 0.008,
     seed: int = 1,
     size_px: int = 512,
+    tail_per_angstrom: float = 0.0,
+    mounting: Floats | None = None,
 ) -> Made:
-    """Frames of one sphere; ``hits`` pixels fire for each electron."""
+    """Frames of one sphere; ``hits`` pixels fire for each electron.
+
+    ``tail_per_angstrom``: how far from the Ewald sphere spots are drawn, at least four over the diameter.
+    ``mounting``: rotation (3, 3) from the Cartesian crystal frame to the laboratory at tilt 0; random without it.
+    """
     rng = np.random.default_rng(seed)
     nominal = nominal_microscope(size_px=size_px, per_px=per_px)
     actual = replace(
@@ -85,7 +91,8 @@ def make_series(
         ),
     )
     q, _ = np.linalg.qr(rng.normal(size=(3, 3)))
-    mounting = q * np.sign(np.linalg.det(q))
+    if mounting is None:
+        mounting = q * np.sign(np.linalg.det(q))
     ub = mounting @ reciprocal_matrix(crystal.cell)
     hkl = miller_indices(reciprocal=ub, g_max_per_angstrom=g_max)[1:]
     f2 = np.abs(structure_factors(crystal=crystal, hkl=hkl)) ** 2
@@ -121,7 +128,7 @@ def make_series(
                 - g[:, 2:] * np.cos(tilt)
                 - np.sin(tilt) * (g[:, :1] * np.cos(psi) + g[:, 1:2] * np.sin(psi))
             )
-        near = np.min(np.abs(s), axis=1) < 4 / diameter_angstrom
+        near = np.min(np.abs(s), axis=1) < max(4 / diameter_angstrom, tail_per_angstrom)
         density = np.zeros(len(g))
         density[near] = sphere_relrod(s=s[near], diameter_angstrom=diameter_angstrom).mean(axis=1)
         electrons = strong_counts * f2 * density / (0.4 / 0.02)
