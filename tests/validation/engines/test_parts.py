@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from validation.engines.limits import reciprocity, thin_limit
 from validation.engines.methods import krylov, ours
 from validation.engines.page import SECTIONS
 from validation.engines.problem import BROOKITE, frame, solve
-from validation.engines.run import PARTS, STILL, TIMED, run_engines
+from validation.engines.run import PARTS, PEERS, STILL, TIMED, run_engines
 from validation.rows import Row
 
 
@@ -61,6 +62,27 @@ def test_timed_parts_go_under_the_command_that_keeps_the_machine_still(
     assert run_engines(out=tmp_path, quick=True) == []
     assert [c[:3] for c in asked] == [["nice", "-n", "5"]] * len(TIMED)
     assert all("--quick" in c for c in asked)
+
+
+def test_the_study_goes_on_where_it_was_stopped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def part(name: str, most: int) -> list[Row]:
+        if len(asked) == most:
+            raise KeyboardInterrupt
+        asked.append(name)
+        return [Row(id=f"limit-{name}", quantity=name, value=1.0, unit="")]
+
+    for most in (3, 100):
+        parts = {name: (lambda folder, quick, figure, name=name, most=most: part(name, most)) for name in PARTS}
+        monkeypatch.setattr("validation.engines.run.PARTS", parts)
+        with suppress(KeyboardInterrupt):
+            rows = run_engines(out=tmp_path, quick=True)
+    assert asked == list(PARTS)  # each was made once
+    assert [row.quantity for row in rows] == asked
+    monkeypatch.setenv(f"{PEERS}NEW", "/usr/bin/python3")  # with another peer the rows may be others
+    monkeypatch.setattr("validation.engines.run.PARTS", {name: (lambda folder, quick, figure: []) for name in PARTS})
+    assert run_engines(out=tmp_path, quick=True) == []
 
 
 def test_every_section_has_its_own_rows() -> None:
