@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from twin.files.atomic import write_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +42,7 @@ def at_most(value: float, goal: float) -> tuple[str, bool]:
 def write_rows(path: Path, rows: Sequence[Row]) -> None:
     """JSON list of rows."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n", encoding="utf-8")
+    write_text(path, json.dumps([asdict(row) for row in rows], indent=1) + "\n")
 
 
 def markdown_table(rows: Sequence[Row]) -> str:
@@ -62,6 +64,25 @@ def markdown_table(rows: Sequence[Row]) -> str:
         )
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def sections(
+    rows: Sequence[Row], titles: Sequence[tuple[str, str | tuple[str, ...]]], *, behind: Mapping[str, str] | None = None
+) -> list[str]:
+    """A table under each of the ``titles`` that has rows, chosen by how their ids begin; ``behind``: text after the
+    section of a title."""
+    found = []
+    for title, begins in titles:
+        chosen = [row for row in rows if row.id.startswith(begins)]
+        if chosen:
+            found.append(f"\n## {title}\n\n{markdown_table(chosen)}{(behind or {}).get(title, '')}")
+    return found
+
+
+def write_markdown(path: Path, parts: Sequence[str]) -> None:
+    """A page of these parts, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, "".join(parts))
 
 
 def _number(value: float | None) -> str:

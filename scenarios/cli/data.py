@@ -13,7 +13,8 @@ from scenarios.cli.options import Out, Overwrite, Sets, Workers
 from scenarios.cli.runs import console, run_stages
 from twin.files.errors import InputError
 
-_ANEW = "results are written at the end: the same command begins again (with --overwrite where files lie already)"
+_ANEW = "results are written at the end: the same command begins again"
+_CLAIMED = f"{_ANEW}, with --overwrite where some lie already"
 
 
 def reduce(
@@ -115,7 +116,7 @@ def solve(
         seed=seed,
     )  # fmt: skip
     folder = out or Path("runs") / f"{data.stem}-solution"
-    with interruptible(_ANEW), Bars(console()).shown() as progress:
+    with interruptible(_CLAIMED), Bars(console()).shown() as progress:
         solution = solve_measured(data=data, asked=asked, folder=folder, overwrite=overwrite, progress=progress)
     typer.echo(solution.verdict)
     for site in solution.crystal.sites if solution.crystal else ():
@@ -167,7 +168,7 @@ def _refine_measured(
 
     if data is None or model is None or target is not None:
         raise InputError("--data X.cif_pets and --model Y.cif belong together, without a run folder or scenario")
-    with interruptible(_ANEW):
+    with interruptible(_CLAIMED):
         outcome = refine_measured(
             data=data, model=model, folder=out or Path("runs") / data.stem,
             treatments=treatments_of(kinematical=kinematical, dynamical=dynamical),

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from validation.rows import Row, markdown_table
+from validation.rows import Row, sections, write_markdown
 
+GROWTH = "Growth of the cost"
 SECTIONS = (
     ("Agreement with other packages", "agree-"),
     ("Limits, conservation, derivatives", "limit-"),
@@ -16,7 +17,7 @@ SECTIONS = (
     ("Far beams as a perturbation", "far-"),
     ("Speed against other packages", ("frame-", "converged-", "single-")),
     ("Derivatives", "derivatives-"),
-    ("Growth of the cost", "growth-"),
+    (GROWTH, "growth-"),
     ("Other methods", "method-"),
     ("Multislice against Bloch waves: slab, same Fourier potential", "slab-"),
     ("Beams far from the Ewald sphere: what heavy atoms need", "depth-"),
@@ -59,12 +60,5 @@ FIGURE = "\n![Growth of the cost](engines_growth.png)\n"
 
 def write_page(path: Path, rows: Sequence[Row], *, figure: bool, command: str = COMMAND) -> None:
     """Write the Markdown page."""
-    parts = [HEAD.format(command=command, machine=platform.machine(), numpy=version("numpy"))]
-    for title, prefix in SECTIONS:
-        chosen = [row for row in rows if row.id.startswith(prefix)]
-        if chosen:
-            parts.append(f"\n## {title}\n\n{markdown_table(chosen)}")
-            if prefix == "growth-" and figure:
-                parts.append(FIGURE)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(parts), encoding="utf-8")
+    head = HEAD.format(command=command, machine=platform.machine(), numpy=version("numpy"))
+    write_markdown(path, [head, *sections(rows, SECTIONS, behind={GROWTH: FIGURE} if figure else None)])

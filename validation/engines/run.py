@@ -42,7 +42,12 @@ PARTS: Mapping[str, Part] = {
     "workers": lambda folder, quick, figure: worker_rows(quick=quick),
     "multislice": lambda folder, quick, figure: multislice_rows(folder, quick=quick),
 }
-SOURCES = ("twin", "validation/engines", "validation/peers", "validation/reference")
+SOURCES = (
+    *("twin", "validation/peers", "validation/reference"),
+    *(f"validation/engines/{name}" for name in ("agreement", "far", "limits", "methods", "multislice", "peers")),
+    *(f"validation/engines/multislice_{name}" for name in ("abtem", "columns", "depth", "slab")),
+    *(f"validation/engines/{name}" for name in ("problem", "scaling", "timing", "workers")),
+)
 PEERS = "EDTWIN_PEER_"  # variables that name their interpreters begin with it
 TIMED = ("frames", "singles", "derivatives", "growth", "methods", "workers")
 

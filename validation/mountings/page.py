@@ -9,7 +9,7 @@ from validation.mountings.jobs import STUDY_ROWS, jobs_of
 from validation.mountings.record import FOLDER, Record, read_records
 from validation.mountings.run import run_mountings
 from validation.mountings.tables import mounting_rows, refinement_table, solution_table, state_table
-from validation.rows import Row, markdown_table, write_rows
+from validation.rows import Row, markdown_table, write_markdown, write_rows
 
 COUNT = 20
 _HEAD = """# The study's rows over many mountings: validation
@@ -62,8 +62,7 @@ def write_study(records: Sequence[Record], *, out: Path, quick: bool = False, pa
     rows = mounting_rows(records)
     write_rows(out / f"{FOLDER}.json", rows)
     if page is not None:
-        page.parent.mkdir(parents=True, exist_ok=True)
-        page.write_text(page_text(records, rows, flag=" --quick" if quick else ""), encoding="utf-8")
+        write_markdown(page, [page_text(records, rows, flag=" --quick" if quick else "")])
     return rows
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from validation.reduction.dials import version
 from validation.reduction.study_rows import SERIES
-from validation.rows import Row, markdown_table
+from validation.rows import Row, sections, write_markdown
 
 SECTIONS = (
     ("Ideal frames", "ideal-"),
@@ -54,14 +54,8 @@ Measured series: what others published stands beside; it is not the truth. XDS r
 
 def write_page(path: Path, rows: Sequence[Row]) -> None:
     """Write the Markdown page."""
-    parts = [HEAD.format(machine=platform.machine(), dials=version() or "(not installed)")]
-    for title, prefix in SECTIONS:
-        chosen = [row for row in rows if row.id.startswith(prefix)]
-        if chosen:
-            parts.append(f"\n## {title}\n\n{markdown_table(chosen)}")
-    parts.append(_missed(rows))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(parts), encoding="utf-8")
+    head = HEAD.format(machine=platform.machine(), dials=version() or "(not installed)")
+    write_markdown(path, [head, *sections(rows, SECTIONS), _missed(rows)])
 
 
 def _missed(rows: Sequence[Row]) -> str:

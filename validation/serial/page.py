@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from validation.rows import Row, markdown_table
+from validation.rows import Row, sections, write_markdown
 
 SECTIONS = (
     ("Row ITO-03 of Table 2 (812 stills)", "study-"),
@@ -33,10 +33,4 @@ size nobody measured. R values below the study's are to be read with that.
 
 def write_page(path: Path, rows: Sequence[Row]) -> None:
     """Write the Markdown page."""
-    parts = [HEAD]
-    for title, prefix in SECTIONS:
-        chosen = [row for row in rows if row.id.startswith(prefix)]
-        if chosen:
-            parts.append(f"\n## {title}\n\n{markdown_table(chosen)}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(parts), encoding="utf-8")
+    write_markdown(path, [HEAD, *sections(rows, SECTIONS)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from validation.rows import Row, markdown_table
+from validation.rows import Row, sections, write_markdown
 from validation.solution.journal import code_digest
 
 SECTIONS = (
@@ -67,9 +67,4 @@ def write_page(path: Path, rows: Sequence[Row]) -> None:
     n = next((row.n for row in rows if row.id == "study-right"), 0)
     if n < FULL_STUDY:
         parts.append(f"\n**This edition holds {n} of the {FULL_STUDY} trials of the study.**\n")
-    for title, prefix in SECTIONS:
-        chosen = [row for row in rows if row.id.startswith(prefix)]
-        if chosen:
-            parts.append(f"\n## {title}\n\n{markdown_table(chosen)}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(parts), encoding="utf-8")
+    write_markdown(path, [*parts, *sections(rows, SECTIONS)])
