@@ -26,6 +26,7 @@ TINY = Path(__file__).parent / "tiny.toml"
 ROOT = Path(__file__).resolve().parents[2]
 ANATASE = ROOT / "scenarios" / "library" / "materials" / "anatase.cif"
 FRAMES = ("simulate", "acquire")
+HEARS_SIGINT = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"  # a background job has none
 PATIENCE_S = 120.0  # for a command to come to the point at which it is interrupted
 
 
@@ -34,7 +35,7 @@ def interrupted(*arguments: str | Path, when: Callable[[], bool], cwd: Path) -> 
     words = [str(a) for a in arguments]
     with open(cwd / "stdout", "wb") as stdout:
         process = subprocess.Popen(
-            [sys.executable, "-c", f"from scenarios.cli import main; main({words!r})"],
+            [sys.executable, "-c", f"{HEARS_SIGINT}; from scenarios.cli import main; main({words!r})"],
             cwd=cwd, stdout=stdout, stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)},
         )  # fmt: skip
     begun = time.monotonic()

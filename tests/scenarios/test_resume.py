@@ -73,7 +73,8 @@ def test_what_a_setting_does_not_touch_is_kept(reference: Path, tmp_path: Path) 
 
 def _start(path: Path, *, workers: int) -> subprocess.Popen[bytes]:
     arguments = ["simulate", str(TINY), "-o", str(path), "--workers", str(workers)]
-    code = f"from scenarios.cli import main; main({arguments!r})"
+    hears_sigint = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    code = f"{hears_sigint}; from scenarios.cli import main; main({arguments!r})"
     return subprocess.Popen(
         [sys.executable, "-c", code], start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     )
