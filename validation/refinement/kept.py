@@ -18,7 +18,7 @@ CODE = (
     *("pipeline/refinement", "pipeline/io", "twin/derivatives", "twin/physics"),
     *(
         f"validation/refinement/{name}"
-        for name in ("agreement", "bethe", "extinction", "measured", "published", "speed", "speed_whole")
+        for name in ("agreement", "bethe", "extinction", "measured", "published", "raw", "speed", "speed_whole")
     ),
 )  # the cases themselves are in the recipes
 

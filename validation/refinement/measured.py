@@ -150,7 +150,7 @@ def _rows(case: Case, folder: Path, every: int) -> list[Row]:
     start = displaced(reference, generator=np.random.Generator(np.random.Philox(20)))
     found = refine_case(case, folder, every=every, model=start)
     cpu_s = process_time() - started
-    rows = _figures(case, found, every=every, cpu_s=cpu_s) + _structure(case, folder, found, reference, every=every)
+    rows = figure_rows(case, found, every=every, cpu_s=cpu_s) + _structure(case, folder, found, reference, every=every)
     rows += _extinction(case, folder, found, every=every) if case.extinction else []
     return rows + (_hand(case, folder, found, start, every=every) if case.other_hand else [])
 
@@ -160,7 +160,8 @@ def _goal(limit: float | None, value: float, *, every: int) -> tuple[str, bool |
     return ("", None) if limit is None or every > 1 else at_most(value, limit)
 
 
-def _figures(case: Case, found: Refinement, *, every: int, cpu_s: float) -> list[Row]:
+def figure_rows(case: Case, found: Refinement, *, every: int, cpu_s: float) -> list[Row]:
+    """R(obs), and that of the frames held out."""
     goal, met = _goal(case.goal, found.r_obs_percent, every=every)
     mosaicity = "" if found.mosaicity_deg is None else f"mosaicity {found.mosaicity_deg:.3f}°, "
     note = (

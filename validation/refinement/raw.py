@@ -1,0 +1,74 @@
+"""Cinchonine from raw frames to a dynamical refinement: nothing of the published reduction is used.
+
+Continuous rotation, 405 frames of 0.2522°, JEOL F200 with a CheeTah; published with XDS and SHELXL (kinematical, R1
+17.65 %).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from time import process_time
+
+from pipeline.refinement.hand import hand_z, inverted
+from twin.model.crystal import Crystal
+from validation.command import edtwin
+from validation.compare import compare_structures
+from validation.refinement.cases import Case
+from validation.refinement.measured import figure_rows, published_model, refine_case
+from validation.rows import Row
+
+FRAMES = "cinchonine/diff_raw_405x512x512_u16.h5"
+LOG = (
+    *("--wavelength-angstrom", "0.02508"),
+    *("--angstrom-per-pixel", "0.00495"),
+    *("--tilt-axis-deg", "-128"),
+    *("--alpha-start-deg", "-50.46"),
+    *("--step-deg", "0.2522"),
+    *("--mode", "continuous"),
+    *("--counter-max", "4095"),
+)  # what the log of the measurement says
+CINCHONINE = Case(
+    id="cinchonine",
+    title="cinchonine, dynamical",
+    data="reflections_dyn.cif_pets",  # of our reduction
+    model="cinchonine/shelxl/shelxl.cif",
+    peer="SHELXL on XDS' intensities, kinematical",
+    peer_value=17.65,
+)
+
+
+def raw_rows(folder: Path, work: Path) -> list[Row]:
+    """Reduce the frames into ``work``, refine the published model kinematically and both hands dynamically."""
+    reduced = work / "cinchonine"
+    edtwin("reduce", "--frames", str(folder / FRAMES), *LOG, "--overwrite", "-o", str(reduced))
+    case = replace(CINCHONINE, data=str((reduced / CINCHONINE.data).resolve()))
+    weak = replace(
+        case, id="cinchonine-kinematical", title="cinchonine, kinematical on the same frames",
+        settings={**case.settings, "kinematical": True},
+    )  # fmt: skip
+    model = published_model(case, folder)
+    rows = []
+    for each in (case, weak):
+        started = process_time()
+        found = refine_case(each, folder, every=1, model=model)
+        rows += figure_rows(each, found, every=1, cpu_s=process_time() - started)
+        rows.append(_structure(each, found.crystal, model))
+        if each is case:
+            other = refine_case(case, folder, every=1, model=inverted(model))
+            rows.append(
+                Row(id="cinchonine-hand", quantity="cinchonine, dynamical: z of the published hand over the other",
+                    value=hand_z(found, other), unit="", n=found.reflections_all,
+                    note=f"R(obs) {found.r_obs_percent:.2f} % against {other.r_obs_percent:.2f} %"),
+            )  # fmt: skip
+    return rows
+
+
+def _structure(case: Case, refined: Crystal, published: Crystal) -> Row:
+    """How far the atoms are from the published ones; the origin along b is free."""
+    found = compare_structures(published, refined)
+    return Row(
+        id=f"{case.id}-structure", quantity=f"{case.title}: mean distance of the atoms from the published ones",
+        value=found.mean_distance_angstrom, unit="Å", n=len(refined.sites),
+        note=f"largest {found.max_distance_angstrom:.3f} Å",
+    )  # fmt: skip
