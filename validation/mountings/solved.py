@@ -7,11 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from validation.mountings.figures import median_row, share_row, values
+from validation.mountings.jobs import SERIAL
 from validation.mountings.record import Record
 from validation.mountings.study import NOTHING, STUDY
 from validation.rows import Row
 
 RIGHT_PERCENT, BEFORE_ANGSTROM, ORIENTATION_DEG = 95.0, 0.1, 0.05
+RIGHT_STILLS = (80.0, 100.0)  # percent
+MEDIAN_OF_STILLS = ("orientation", "median_error_deg")
 
 
 def claimed(record: Record) -> bool:
@@ -77,15 +80,30 @@ def data_rows(name: str, records: Sequence[Record]) -> list[Row]:
     """What the reduction came to."""
     study = STUDY.get(name, NOTHING)
     r_int = None if study.r_int != study.r_int else study.r_int
-    shown = (
+    shown: list[tuple[str, tuple[str, str], str, float | None, float | None]] = [
         ("R(int)", ("data", "r_int_percent"), "%", r_int, None),
         ("completeness", ("data", "completeness_percent"), "%", None, None),
         ("redundancy", ("data", "redundancy"), "", None, None),
-        ("orientation of frames, rms", ("orientation", "rms_error_deg"), "°", None, ORIENTATION_DEG),
-    )
+    ]
+    if name == SERIAL:
+        shown.append(("orientation of stills, median of a series", MEDIAN_OF_STILLS, "°", None, None))
+    else:
+        shown.append(("orientation of frames, rms", ("orientation", "rms_error_deg"), "°", None, ORIENTATION_DEG))
     rows = []
     for title, keys, unit, peer, limit in shown:
         found = values(records, *keys)
         if found:
             rows.append(median_row(f"mount-{name}-{keys[-1]}", f"{name}: {title}", found, unit, peer=peer, most=limit))
-    return rows
+    return rows + (_still_rows(name, records) if name == SERIAL else [])
+
+
+def _still_rows(name: str, records: Sequence[Record]) -> list[Row]:
+    """Stills have no neighbours that hold them: one with another orientation of the lattice is off by up to 90°, and
+    says more about how many there are than about how well the others lie (claim C35)."""
+    found = values(records, "orientation", "right_frames_percent")
+    if not found:
+        return []
+    title = f"{name}: stills within 1° of the truth, modulo the Laue class"
+    rms = values(records, "orientation", "rms_error_deg")
+    note = f"rms over all {min(rms):.1f} to {max(rms):.1f}°" if rms else ""
+    return [median_row(f"mount-{name}-right_frames_percent", title, found, "%", inside=RIGHT_STILLS, note=note)]

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from validation.mountings.figures import KINDS, pulls, values
-from validation.mountings.jobs import NULL, RANDOM
+from validation.mountings.jobs import NULL, RANDOM, SERIAL
 from validation.mountings.record import Record, code_digests
 from validation.mountings.refined import nearer, pair_rows, refined_rows
-from validation.mountings.solved import claimed, data_rows, goal_rows, right, whole
+from validation.mountings.solved import MEDIAN_OF_STILLS, claimed, data_rows, goal_rows, right, whole
 from validation.mountings.special import special_rows
 from validation.mountings.study import NOTHING, STUDY
 from validation.rows import Row
@@ -47,7 +47,8 @@ def solution_table(records: Sequence[Record]) -> str:
             str(sum(claimed(r) and not whole(r) for r in group)), _median(before, 4),
             "–" if not before else f"{max(before):.4f}",
             _beside(_median(values(group, "data", "r_int_percent"), 1), None if r_int != r_int else r_int),
-            _median(values(group, "orientation", "rms_error_deg"), 3),
+            _median(values(group, "orientation", "rms_error_deg"), 3) if name != SERIAL
+            else f"median {_median(values(group, *MEDIAN_OF_STILLS), 3)}",
         ))  # fmt: skip
     return _markdown(head, lines)
 

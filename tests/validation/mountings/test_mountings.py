@@ -262,3 +262,16 @@ def test_a_study_that_is_cut_off_leaves_the_page_of_what_is_there(tmp_path, chai
     rows = run_study(out=tmp_path, quick=True, page=tmp_path / "mountings.md")
     assert "mount-anatase-group" in {row.id for row in rows}
     assert "| anatase | 1 |" in (tmp_path / "mountings.md").read_text()
+
+
+def test_stills_are_judged_by_how_many_lie_right():
+    """One still with another of the lattice's orientations would decide a root mean square."""
+    stills = {"rms_error_deg": 4.1, "median_error_deg": 0.016, "right_frames_percent": 99.7}
+    record = _record(scenario=SERIAL)
+    rows = _rows([replace(record, summary={**record.summary, "orientation": stills})])
+    assert rows[f"mount-{SERIAL}-right_frames_percent"].met is True
+    assert rows[f"mount-{SERIAL}-median_error_deg"].value == 0.016
+    assert f"mount-{SERIAL}-rms_error_deg" not in rows
+    few = replace(record, summary={**record.summary, "orientation": {**stills, "right_frames_percent": 79.0}})
+    assert _rows([few])[f"mount-{SERIAL}-right_frames_percent"].met is False
+    assert _rows([_record()])["mount-ito-01-rms_error_deg"].met is True  # a tilt series keeps its goal
