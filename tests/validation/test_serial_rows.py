@@ -62,12 +62,16 @@ def test_serial_and_precession_are_within_a_factor_of_two(other: float, met: boo
 
 
 def test_every_row_finds_its_place_on_the_page(tmp_path: Path) -> None:
+    write_page(tmp_path / "serial.md", study_rows([GOOD]))
+    begun = (tmp_path / "serial.md").read_text(encoding="utf-8")
+    assert "no rows on: Beside a precession series of the same particle; Weaker exposures; Particles" in begun
     rows = [*study_rows([GOOD]), *exposure_rows(GOOD, 0.5), *on_frames_rows(GOOD, "motion-1", "turning by 1°", 40)]
     rows += [*on_frames_rows(GOOD, "loosened-0.4", "turned by 0.4°", 24), *precession_rows([GOOD], GOOD)]
     write_page(tmp_path / "serial.md", rows)
     text = (tmp_path / "serial.md").read_text(encoding="utf-8")
     assert all(row.quantity in text for row in rows)
     assert len({row.id for row in rows}) == len(rows)
+    assert "no rows on" not in text
 
 
 def test_orientations_are_turned_by_as_much_as_asked() -> None:

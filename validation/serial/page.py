@@ -32,5 +32,7 @@ size nobody measured. R values below the study's are to be read with that.
 
 
 def write_page(path: Path, rows: Sequence[Row]) -> None:
-    """Write the Markdown page."""
-    write_markdown(path, [HEAD, *sections(rows, SECTIONS)])
+    """Write the Markdown page; it says which sections have no rows yet."""
+    missing = [title for title, begin in SECTIONS if not any(row.id.startswith(begin) for row in rows)]
+    note = [f"\n**This edition has no rows on: {'; '.join(missing)}.**\n"] if missing else []
+    write_markdown(path, [HEAD, *note, *sections(rows, SECTIONS)])
