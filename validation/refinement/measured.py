@@ -151,7 +151,7 @@ def _rows(case: Case, folder: Path, every: int) -> list[Row]:
     found = refine_case(case, folder, every=every, model=start)
     cpu_s = process_time() - started
     rows = figure_rows(case, found, every=every, cpu_s=cpu_s) + _structure(case, folder, found, reference, every=every)
-    rows += _extinction(case, folder, found, every=every) if case.extinction else []
+    rows += _extinction(case, folder, found) if case.extinction else []
     return rows + (_hand(case, folder, found, start, every=every) if case.other_hand else [])
 
 
@@ -199,19 +199,21 @@ def _structure(case: Case, folder: Path, found: Refinement, reference: Crystal, 
     ]  # fmt: skip
 
 
-def _extinction(case: Case, folder: Path, found: Refinement, *, every: int) -> list[Row]:
-    """R(obs) with an extinction parameter fitted after the refinement: its structure did not have the benefit of it."""
+def _extinction(case: Case, folder: Path, found: Refinement) -> list[Row]:
+    """R(obs) with an extinction parameter fitted after the refinement, whose structure did not have the benefit of it.
+
+    No goal: it is no refinement.
+    """
     energy_kev = read_series(folder / case.data).orientation.microscope.beam.energy_kev
     fit = fit_extinction(found, wavelength_angstrom=1.0 / wavenumber_per_angstrom(energy_kev=energy_kev))
-    goal, met = _goal(case.goal, fit.r_obs_percent[1], every=every)
     note = (
         f"x = {fit.coefficient:.0f} of SHELXL's correction, F in Å; only it and a scale a frame were fitted, on F: "
         f"without it R(obs) {fit.r_obs_percent[0]:.2f} %, wR(all) {fit.wr_percent[0]:.2f} to {fit.wr_percent[1]:.2f} %"
     )
     return [
         Row(id=f"{case.id}-extinction", quantity=f"{case.title}: R(obs) with extinction fitted afterwards",
-            value=fit.r_obs_percent[1], unit="%", peer=case.peer, peer_value=case.peer_value, goal=goal, met=met,
-            n=found.reflections_all, note=note)
+            value=fit.r_obs_percent[1], unit="%", peer=case.peer, peer_value=case.peer_value, n=found.reflections_all,
+            note=note)
     ]  # fmt: skip
 
 
