@@ -105,6 +105,18 @@ CASES = (
         published_list=True,
     ),
     Case(
+        id="urea-frames",
+        title="urea, a thickness for each frame, dynamical",
+        data=UREA_PETS,
+        model=UREA_CIF,
+        uncertainties=UREA_CIF,
+        settings={**AS_JANA, "thickness_per_frame": True},
+        peer="Jana2020",
+        peer_value=8.15,
+        goal=8.0,
+        published_list=True,
+    ),
+    Case(
         id="quartz-dials",
         title="quartz (DIALS), dynamical",
         data=QUARTZ_DIALS,
