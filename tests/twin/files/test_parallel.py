@@ -82,7 +82,8 @@ def test_no_workers_is_refused() -> None:
 def test_ctrl_c_ends_promptly_and_leaves_no_worker(tmp_path, workers: int) -> None:
     script = tmp_path / "sleeper.py"
     script.write_text(
-        "import time\nfrom twin.files.parallel import ordered_map\n"
+        "import signal\nimport time\nfrom twin.files.parallel import ordered_map\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a background job has none
         "def work(task):\n    print('busy\\n', end='', flush=True)\n    time.sleep(60)\n"
         f"if __name__ == '__main__':\n    ordered_map(work, [1, 2, 3], workers={workers})\n"
     )
