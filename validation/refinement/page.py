@@ -47,7 +47,8 @@ DEVIATES = """
   about as much as other lists of beams change (the rows below it): Dyngo's exact rule for strong and weak beams is not
   known.
 - Urea refined: beams within 0.01 Å⁻¹ and three mosaic blocks, where Jana took 0.02 and five; χ² has more than one
-  minimum in the mosaicity, and it ended below Jana's.
+  minimum in the mosaicity, and it ended below Jana's. With a thickness for each frame R falls in the frames held out
+  too, which get the median.
 - The axis of rotation of a frame is that of the series in a refinement; PETS lists one a frame.
 - The thickness is one for all frames in a refinement (a wedge), also at high tilts.
 - Quartz: diffBloch lets the apparent thickness depend on the orientation (a small network); one wedge for all frames
