@@ -28,8 +28,8 @@ and nothing of it is fitted afterwards but its scale and two tilts. Every refine
 with each free coordinate moved at random, with the settings of `edtwin refine --data` but for these: quartz takes
 diffBloch's choice of beams, reflections and steps, without mosaicity as there; albite takes steps of 0.06°; urea takes
 Jana's g_max and reflections (those that its published list has: Jana leaves out what differs by more than 15σ), and
-like there its hydrogens are free. Cinchonine begins at the raw frames: `edtwin reduce --frames` with what the log of
-the measurement says, then the refinement of its virtual frames, from the published model as it is.
+like there its hydrogens are free. Cinchonine begins at the raw frames: `edtwin reduce --frames`, which reads the log
+of the measurement beside them, then the refinement of its virtual frames, from the published model as it is.
 
 What is read from a .cif_pets file is put right in two points before anything is refined. The listed cell counts and the
 UB matrix gives the orientation only. The middle of the rotation range of the frames is put where the reflections are:

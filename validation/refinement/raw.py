@@ -11,6 +11,7 @@ from pathlib import Path
 from time import process_time
 
 from pipeline.refinement.hand import hand_z, inverted
+from twin.files.errors import InputError
 from twin.model.crystal import Crystal
 from validation.command import edtwin
 from validation.compare import compare_structures
@@ -18,16 +19,7 @@ from validation.refinement.cases import Case
 from validation.refinement.measured import figure_rows, published_model, refine_case
 from validation.rows import Row
 
-FRAMES = "cinchonine/diff_raw_405x512x512_u16.h5"
-LOG = (
-    *("--wavelength-angstrom", "0.02508"),
-    *("--angstrom-per-pixel", "0.00495"),
-    *("--tilt-axis-deg", "-128"),
-    *("--alpha-start-deg", "-50.46"),
-    *("--step-deg", "0.2522"),
-    *("--mode", "continuous"),
-    *("--counter-max", "4095"),
-)  # what the log of the measurement says
+FRAMES = "cinchonine/diff_raw_405x512x512_u16.h5"  # with the log of the measurement beside them
 CINCHONINE = Case(
     id="cinchonine",
     title="cinchonine, dynamical",
@@ -41,7 +33,9 @@ CINCHONINE = Case(
 def raw_rows(folder: Path, work: Path) -> list[Row]:
     """Reduce the frames into ``work``, refine the published model kinematically and both hands dynamically."""
     reduced = work / "cinchonine"
-    edtwin("reduce", "--frames", str(folder / FRAMES), *LOG, "--overwrite", "-o", str(reduced))
+    ended = edtwin("reduce", "--frames", str(folder / FRAMES), "--overwrite", "-o", str(reduced))
+    if ended.code != 0:
+        raise InputError(f"{folder / FRAMES}: no reflections: {ended.said}")
     case = replace(CINCHONINE, data=str((reduced / CINCHONINE.data).resolve()))
     weak = replace(
         case, id="cinchonine-kinematical", title="cinchonine, kinematical on the same frames",

@@ -15,7 +15,7 @@ from validation.refinement.cases import CASES
 from validation.refinement.kept import kept_rows, read_kept
 from validation.refinement.measured import case_rows, data_rows
 from validation.refinement.page import write_page
-from validation.refinement.raw import CINCHONINE, raw_rows
+from validation.refinement.raw import CINCHONINE, FRAMES, raw_rows
 from validation.refinement.speed import CASES as SPEED_CASES
 from validation.refinement.speed import frame_rows
 from validation.refinement.speed_whole import EPOCHS, EVERY, convergence_rows
@@ -45,7 +45,7 @@ def run_refinement(*, out: Path, quick: bool, page: Path | None = None) -> list[
         for case in CASES:
             done(case_rows(case, folder, quick=quick, kept=kept))
         if not quick:
-            recipe = f"{CINCHONINE!r} every 1"
+            recipe = f"{FRAMES} {CINCHONINE!r}"
             done(kept_rows(kept, "cinchonine", recipe=recipe, make=lambda: raw_rows(folder, out / "refinement-raw")))
         recipe = f"{UREA!r} {VARIANTS!r} quick {quick}"
         done(kept_rows(kept, "urea-dyngo", recipe=recipe, make=lambda: agreement_rows(folder, quick=quick)))
