@@ -11,9 +11,9 @@ from time import process_time
 
 from twin.files.errors import InputError
 from twin.files.json import read_json, write_json
+from validation.kept import digest_of, files_of
 from validation.rows import Row
 
-_ROOT = Path(__file__).resolve().parents[2]
 CODE = (
     *("pipeline/refinement", "pipeline/io", "twin/derivatives", "twin/physics"),
     *(
@@ -72,9 +72,4 @@ def read_kept(folder: Path) -> tuple[Kept, ...]:
 @cache
 def code_digest() -> str:
     """Digest of the code that decides what a refinement gives."""
-    digest = hashlib.sha256()
-    for name in CODE:
-        path = _ROOT / name
-        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path.with_suffix(".py")]:
-            digest.update(file.relative_to(_ROOT).as_posix().encode() + file.read_bytes())
-    return digest.hexdigest()[:12]
+    return digest_of(files_of(CODE))[:12]

@@ -26,6 +26,7 @@ from validation.rows import Row, at_least, at_most
 
 DISPLACED_ANGSTROM = 0.05
 PUBLISHED_WITHIN_SU = 3.0
+HAND_Z = 5.0
 
 
 def thinned(series: MeasuredSeries, *, every: int) -> MeasuredSeries:
@@ -218,12 +219,17 @@ def _extinction(case: Case, folder: Path, found: Refinement) -> list[Row]:
 
 
 def _hand(case: Case, folder: Path, given: Refinement, start: Crystal, *, every: int) -> list[Row]:
-    """z of the published hand over the other one, refined from the inverse of the same start."""
+    """The published hand beside the other one, refined from the inverse of the same start."""
     other = refine_case(case, folder, every=every, model=inverted(start))
+    return [hand_row(case, given, other, least=None if every > 1 else HAND_Z)]
+
+
+def hand_row(case: Case, given: Refinement, other: Refinement, *, least: float | None) -> Row:
+    """z of the published hand over the other, both refined in the same way."""
     z = hand_z(given, other)
-    goal, met = at_least(z, 5.0)
-    note = f"R(obs) {given.r_obs_percent:.2f} % against {other.r_obs_percent:.2f} %"
-    return [
-        Row(id=f"{case.id}-hand", quantity=f"{case.title}: z of the published hand over the other", value=z, unit="",
-            goal="" if every > 1 else goal, met=None if every > 1 else met, n=given.reflections_all, note=note)
-    ]  # fmt: skip
+    goal, met = ("", None) if least is None else at_least(z, least)
+    return Row(
+        id=f"{case.id}-hand", quantity=f"{case.title}: z of the published hand over the other", value=z, unit="",
+        goal=goal, met=met, n=given.reflections_all,
+        note=f"R(obs) {given.r_obs_percent:.2f} % against {other.r_obs_percent:.2f} %",
+    )  # fmt: skip

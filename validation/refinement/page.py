@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from validation.refinement.kept import Kept, code_digest
-from validation.rows import Row, markdown_table
+from validation.rows import Row, sections, write_markdown
 
 SECTIONS = (
     ("Data", ("data-",)),
@@ -74,13 +74,8 @@ DEVIATES = """
 
 def write_page(path: Path, rows: Sequence[Row], kept: Sequence[Kept], *, quick: bool) -> None:
     """Write the Markdown page."""
-    parts = [HEAD.format(flag=" --quick" if quick else "")]
-    for title, prefixes in SECTIONS:
-        chosen = [row for row in rows if row.id.startswith(prefixes)]
-        if chosen:
-            parts.append(f"\n## {title}\n\n{markdown_table(chosen)}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(parts) + DEVIATES + _states(kept), encoding="utf-8")
+    head = HEAD.format(flag=" --quick" if quick else "")
+    write_markdown(path, [head, *sections(rows, SECTIONS), DEVIATES, _states(kept)])
 
 
 def _states(kept: Sequence[Kept]) -> str:

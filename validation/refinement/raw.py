@@ -10,13 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 from time import process_time
 
-from pipeline.refinement.hand import hand_z, inverted
+from pipeline.refinement.hand import inverted
 from twin.files.errors import InputError
 from twin.model.crystal import Crystal
 from validation.command import edtwin
 from validation.compare import compare_structures
 from validation.refinement.cases import Case
-from validation.refinement.measured import figure_rows, published_model, refine_case
+from validation.refinement.measured import figure_rows, hand_row, published_model, refine_case
 from validation.rows import Row
 
 FRAMES = "cinchonine/diff_raw_405x512x512_u16.h5"  # with the log of the measurement beside them
@@ -50,11 +50,7 @@ def raw_rows(folder: Path, work: Path) -> list[Row]:
         rows.append(_structure(each, found.crystal, model))
         if each is case:
             other = refine_case(case, folder, every=1, model=inverted(model))
-            rows.append(
-                Row(id="cinchonine-hand", quantity="cinchonine, dynamical: z of the published hand over the other",
-                    value=hand_z(found, other), unit="", n=found.reflections_all,
-                    note=f"R(obs) {found.r_obs_percent:.2f} % against {other.r_obs_percent:.2f} %"),
-            )  # fmt: skip
+            rows.append(hand_row(case, found, other, least=None))
     return rows
 
 
