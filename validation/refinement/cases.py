@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from validation.refinement.agreement import UREA_CIF, UREA_PETS
@@ -45,18 +45,31 @@ class Case:
     extinction: bool = False
 
 
+_QUARTZ = Case(
+    id="quartz-pets",
+    title="quartz (PETS2), dynamical",
+    data=QUARTZ_PETS,
+    model=QUARTZ_CIF,
+    settings=AS_DIFFBLOCH,
+    peer="diffBloch 0.2.0, thickness by orientation",
+    peer_value=5.06,
+    goal=4.5,
+    other_hand=True,
+)
+_UREA = Case(
+    id="urea",
+    title="urea, dynamical",
+    data=UREA_PETS,
+    model=UREA_CIF,
+    uncertainties=UREA_CIF,
+    settings=AS_JANA,
+    peer="Jana2020",
+    peer_value=8.15,
+    goal=8.0,
+    published_list=True,
+)
 CASES = (
-    Case(
-        id="quartz-pets",
-        title="quartz (PETS2), dynamical",
-        data=QUARTZ_PETS,
-        model=QUARTZ_CIF,
-        settings=AS_DIFFBLOCH,
-        peer="diffBloch 0.2.0, thickness by orientation",
-        peer_value=5.06,
-        goal=4.5,
-        other_hand=True,
-    ),
+    _QUARTZ,
     Case(
         id="albite",
         title="albite, dynamical",
@@ -81,40 +94,18 @@ CASES = (
         goal=14.8,
         extinction=True,
     ),
-    Case(
+    replace(
+        _QUARTZ,
         id="quartz-pets-frames",
         title="quartz (PETS2), a thickness for each frame, dynamical",
-        data=QUARTZ_PETS,
-        model=QUARTZ_CIF,
         settings={**AS_DIFFBLOCH, "thickness_per_frame": True},
-        peer="diffBloch 0.2.0, thickness by orientation",
-        peer_value=5.06,
-        goal=4.5,
-        other_hand=True,
     ),
-    Case(
-        id="urea",
-        title="urea, dynamical",
-        data=UREA_PETS,
-        model=UREA_CIF,
-        uncertainties=UREA_CIF,
-        settings=AS_JANA,
-        peer="Jana2020",
-        peer_value=8.15,
-        goal=8.0,
-        published_list=True,
-    ),
-    Case(
+    _UREA,
+    replace(
+        _UREA,
         id="urea-frames",
         title="urea, a thickness for each frame, dynamical",
-        data=UREA_PETS,
-        model=UREA_CIF,
-        uncertainties=UREA_CIF,
         settings={**AS_JANA, "thickness_per_frame": True},
-        peer="Jana2020",
-        peer_value=8.15,
-        goal=8.0,
-        published_list=True,
     ),
     Case(
         id="quartz-dials",
