@@ -21,6 +21,7 @@ from twin.model.crystal import Cell
 WAVELENGTH_200_KV = 0.02508  # Å; only the .res file of a list without a wavelength shows it
 SOLUTION_CIF, SOLUTION_RES, SOLUTION_MAP = "solution.cif", "solution.res", "solution.ccp4"
 
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
     """composition: formula unit. d_min_angstrom: reflections beyond it are left out. starts: random starts at most."""
@@ -32,9 +33,7 @@ class Asked:
     seed: int = 1
 
 
-def solve_measured(
-    *, data: Path, asked: Asked, folder: Path, overwrite: bool, progress: Progress
-) -> Solution:
+def solve_measured(*, data: Path, asked: Asked, folder: Path, overwrite: bool, progress: Progress) -> Solution:
     """Solve ``data`` and write solution.cif, .res and .ccp4, summary.json and report.html into ``folder``."""
     _check(asked)
     found = read_intensities(data, cell=asked.cell, wavelength_angstrom=WAVELENGTH_200_KV)
