@@ -113,7 +113,6 @@ CASES = (
         data=QUARTZ_DIALS,
         model=QUARTZ_CIF,
         settings=AS_DIFFBLOCH,
-        every=3,
     ),
     Case(
         id="quartz-pets-kinematical",
@@ -121,6 +120,5 @@ CASES = (
         data=QUARTZ_PETS,
         model=QUARTZ_CIF,
         settings={**AS_DIFFBLOCH, "kinematical": True},
-        every=3,
     ),
 )
