@@ -6,10 +6,12 @@ with a margin. ``scenarios.load`` turns a refusal into one sentence.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
+from pipeline.solution import options as flipping
+from pipeline.solution.options import Missing, Normalisation, Repeat
 from scenarios.study import Strict, Study, Text
 
 MAX_FRAMES = 2000
@@ -227,11 +229,26 @@ class ReductionTable(Strict):
     centring: Literal["P", "A", "B", "C", "I", "F", "R"] | None = None
 
 
+def _flipping(name: str) -> Any:
+    """Field of an option of charge flipping, with its default and its range."""
+    low, high = flipping.RANGE[name]
+    return Field(default=getattr(flipping.DEFAULT, name), ge=low, le=high)
+
+
 class SolutionTable(Strict):
-    """Options of charge flipping."""
+    """Options of charge flipping; what each does: ``pipeline.solution.options``."""
 
     enabled: bool = True
     starts: int = Field(default=8, ge=1, le=1000)
+    seed: int | None = Field(default=None, ge=0, le=2**31 - 1)  # None: the scenario's
+    delta: float | None = _flipping("delta")
+    normalise: Normalisation = flipping.DEFAULT.normalise
+    missing: Missing = flipping.DEFAULT.missing
+    bound_e: float = _flipping("bound_e")
+    weak_share: float = _flipping("weak_share")
+    cycles: int = _flipping("cycles")
+    polish: int = _flipping("polish")
+    repeat: Repeat = flipping.DEFAULT.repeat
 
 
 class RefinementTable(Strict):

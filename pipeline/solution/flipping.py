@@ -13,15 +13,11 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
+from pipeline.solution.options import FlipOptions
 from twin.physics.lattice import Floats, Ints
 
 Complexes = NDArray[np.complex128]
-DELTA = 1.15  # flipping threshold in standard deviations of the density
-FLIP_CYCLES = 135
-MOST_FLOATING = 0.8  # |E| that an unmeasured reflection may take: √(2/π), the mean of centric ones (Wilson 1949)
-WEAK_SHARE = 0.3  # of the measured reflections whose phase is turned (Oszlányi & Sütő, Acta Cryst. A61 (2005) 147)
-ELIMINATION_CYCLES = 8
-_TINY = np.float32(1e-20)
+_TINY, _ANY = np.float32(1e-20), np.float32(1e30)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -97,22 +93,23 @@ def _spread(grid: Grid, of_entry: NDArray[Any], of_twin: NDArray[Any]) -> NDArra
 class _Constraints:
     """What the data say of the transform of a density: measured amplitudes, unmeasured ones bounded, F(000) free.
 
-    weak (n,): reflections whose amplitude is left as the density has it and whose phase is turned by π/2.
+    most (n,): amplitude that an unmeasured reflection may take, infinite or zero too. weak (n,): reflections whose
+    amplitude is left as the density has it and whose phase is turned by π/2.
     """
 
     def __init__(
-        self, grid: Grid, *, e: Floats, measured: NDArray[np.bool_], weak: NDArray[np.bool_], floating: float
+        self, grid: Grid, *, amplitude: Floats, measured: NDArray[np.bool_], weak: NDArray[np.bool_], most: Floats
     ) -> None:
         def real(values: NDArray[Any]) -> NDArray[np.float32]:
             single = values.astype(np.float32)
             return _spread(grid, single, single).reshape(grid.half)
 
-        self._free, self._most = real(~measured), np.float32(floating) * real(~measured)
-        self._free[0, 0, 0], self._most[0, 0, 0] = 1.0, np.float32(1e30)
-        self._all = real(np.where(measured, e, 0.0))
-        self._strong = real(np.where(measured & ~weak, e, 0.0))
+        self._free, self._most = real(~measured), real(np.where(measured, 0.0, np.minimum(most, _ANY)))
+        self._free[0, 0, 0], self._most[0, 0, 0] = 1.0, _ANY
+        self._all = real(np.where(measured, amplitude, 0.0))
+        self._strong = real(np.where(measured & ~weak, amplitude, 0.0))
         quarter = np.where(weak, 1j, 0.0).astype(np.complex64)
-        mates = np.ones(len(e), dtype=np.complex64)
+        mates = np.ones(len(amplitude), dtype=np.complex64)
         mates[grid.twin_of] = np.where(grid.twin_conjugate, -1.0, 1.0)
         self._turn = _spread(grid, np.where(grid.conjugate, -quarter, quarter), quarter * mates).reshape(grid.half)
 
@@ -124,21 +121,25 @@ class _Constraints:
 
 
 def flip_charges(
-    *, hkl: Ints, e: Floats, measured: NDArray[np.bool_], starts: int, generator: np.random.Generator,
-    cycles: int = FLIP_CYCLES, delta: float = DELTA,
+    *, hkl: Ints, e: Floats, level: Floats, measured: NDArray[np.bool_], starts: int, generator: np.random.Generator,
+    options: FlipOptions, cycles: int,
 ) -> tuple[Complexes, Floats]:  # fmt: skip
     """Phased normalised structure factors of every start and the residual of each.
 
-    Unmeasured reflections and F(000) float, the former up to a bound: left alone, a few missing orders of an axis grow
-    into a density of layers that nothing opposes. The weak reflections keep the amplitude that the density gives them
-    and have their phase turned by π/2: it disturbs more, and starts no longer end in one huge peak.
+    F(000) floats, unmeasured reflections as ``options`` say: left alone, a few missing orders of an axis grow into a
+    density of layers that nothing opposes, so that they are bounded unless another treatment is asked for. The weak
+    reflections keep the amplitude that the density gives them and have their phase turned by π/2: it disturbs more, and
+    starts no longer end in one huge peak.
 
-    hkl (n, 3): half-sphere in the indices of the (primitive) lattice; e (n,), measured (n,). Returns F (starts, n) and
-    the residual Σ||G| − E| / Σ E over measured reflections after low-density elimination (starts,), lower is better.
+    hkl (n, 3): half-sphere in the indices of the (primitive) lattice; e, level, measured (n,): |E|, |F| of a reflection
+    with |E| 1 on any scale, whether it was measured. Returns E (starts, n) and the residual Σ||G| − A| / Σ A over
+    measured reflections after low-density elimination (starts,), lower is better, with A = E or F as was asked.
     """
     grid = make_grid(hkl)
-    weak = measured & (e < np.quantile(e[measured], WEAK_SHARE))
-    data = _Constraints(grid, e=e, measured=measured, weak=weak, floating=MOST_FLOATING)
+    unit = np.ones(len(e)) if options.normalise == "E" else level
+    amplitude = e * unit
+    weak = measured & (amplitude < np.quantile(amplitude[measured], options.weak_share))
+    data = _Constraints(grid, amplitude=amplitude, measured=measured, weak=weak, most=_most(options) * unit)
     axes = (1, 2, 3)
 
     def density_of(g: NDArray[np.complex64]) -> NDArray[np.float32]:
@@ -151,17 +152,23 @@ def flip_charges(
     rho = generator.standard_normal((starts, *grid.shape), dtype=np.float32)
     rho = density_of(data.impose(transform(rho), turn=True))
     for _ in range(cycles):
-        threshold = np.float32(delta) * rho.std(axis=axes, keepdims=True)
+        threshold = np.float32(options.threshold) * rho.std(axis=axes, keepdims=True)
         np.copysign(rho, np.where(rho < threshold, -rho, rho), out=rho)
         rho = density_of(data.impose(transform(rho), turn=True))
-    for _ in range(ELIMINATION_CYCLES):
+    for _ in range(options.polish):
         g = transform(eliminate(rho))
         rho = density_of(data.impose(g, turn=False))
     found = g.reshape(starts, -1)[:, grid.index]
     phased = np.where(grid.conjugate, found, np.conj(found)).astype(np.complex128)
     size = np.abs(phased[:, measured])
-    factor = np.sum(size * e[measured], axis=1) / np.maximum(np.sum(size**2, axis=1), 1e-30)
-    residual = np.sum(np.abs(factor[:, None] * size - e[measured]), axis=1) / max(float(e[measured].sum()), 1e-30)
-    unit = phased / np.maximum(np.abs(phased), 1e-20)
-    e_full = np.where(measured, e, 0.0)
-    return np.where(measured, e_full * unit, factor[:, None] * phased), residual
+    known = amplitude[measured]
+    factor = np.sum(size * known, axis=1) / np.maximum(np.sum(size**2, axis=1), 1e-30)
+    residual = np.sum(np.abs(factor[:, None] * size - known), axis=1) / max(float(known.sum()), 1e-30)
+    direction = phased / np.maximum(np.abs(phased), 1e-20)
+    guessed = 0.0 if options.missing == "zero" else factor[:, None] * phased / unit
+    return np.where(measured, np.where(measured, e, 0.0) * direction, guessed), residual
+
+
+def _most(options: FlipOptions) -> float:
+    """|E| that an unmeasured reflection may take."""
+    return {"bound": options.bound_e, "float": float(_ANY), "zero": 0.0}[options.missing]

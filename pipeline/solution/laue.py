@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.solution.groups import PhaseMap, primitive_basis, rank_groups
+from pipeline.solution.options import DEFAULT, FlipOptions
 from pipeline.solution.solve import solve_structure
 from pipeline.solution.spots import CENTRINGS, centring_allows
 from pipeline.types import MergedReflections, Solution
@@ -122,7 +123,7 @@ def classes_below(hall: str) -> list[str]:
 
 def solve_in_any_class(
     *, merged: MergedReflections, observations: MergedReflections | None, cell: Cell, composition: str, seed: int,
-    starts: int = 8, progress: Callable[[int, int], None] | None = None,
+    starts: int = 8, options: FlipOptions = DEFAULT, progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Solution, LaueData]:  # fmt: skip
     """The solution in the first class that gives one: those above, the class that the data came in, those below.
 
@@ -140,14 +141,14 @@ def solve_in_any_class(
     tried = []
     for data, count in queue:
         found = solve_structure(merged=data.merged, cell=data.cell, composition=composition, seed=seed, starts=count,
-                                progress=progress)  # fmt: skip
+                                options=options, progress=progress)  # fmt: skip
         if found.solved:
             rivals = [] if data is given or observations is None else _rivals(observations, data, queue)
             found = _with_note(found, given=merged.hall, used=data.merged.hall, rivals=rivals)
             if observations is None:
                 return found, data
             return _in_class_obeyed(found, data, observations, tried=[d.merged.hall for d, _ in queue],
-                                    composition=composition, seed=seed)  # fmt: skip
+                                    composition=composition, seed=seed, options=options)  # fmt: skip
         if data is given:
             own = found
         else:
@@ -185,7 +186,7 @@ def _centred_as(hall: str, centring: str) -> bool:
 
 def _in_class_obeyed(
     found: Solution, data: LaueData, observations: MergedReflections, *, tried: Sequence[str], composition: str,
-    seed: int,
+    seed: int, options: FlipOptions,
 ) -> tuple[Solution, LaueData]:  # fmt: skip
     """The solution in a class that the model obeys although equivalents do not agree well, if there is one.
 
@@ -199,7 +200,7 @@ def _in_class_obeyed(
             continue
         above = _in_class(observations, data.cell, hall)
         other = solve_structure(merged=above.merged, cell=above.cell, composition=composition, seed=seed,
-                                starts=FALLBACK_STARTS)  # fmt: skip
+                                starts=FALLBACK_STARTS, options=options)  # fmt: skip
         if not other.solved:
             continue
         names = f"{found.space_group} in {class_name(data.merged.hall)} (R_int {data.merged.r_int_percent:.1f} %) or "

@@ -9,8 +9,9 @@ import numpy as np
 
 from pipeline.solution.attempt import Attempt, modelled, promising, settled
 from pipeline.solution.elements import is_mixed
-from pipeline.solution.flipping import FLIP_CYCLES, Complexes, flip_charges
+from pipeline.solution.flipping import Complexes, flip_charges
 from pipeline.solution.groups import Candidate
+from pipeline.solution.options import DEFAULT, FlipOptions
 from pipeline.solution.output import model_phased_density
 from pipeline.solution.problem import Problem, pose
 from pipeline.solution.symmetrise import CYCLES
@@ -30,12 +31,14 @@ Untried = dict[int, tuple[Complexes, tuple[Candidate, ...]]]  # phases of a star
 
 def solve_structure(
     *, merged: MergedReflections, cell: Cell, composition: str, seed: int, starts: int = 8,
-    density_angstrom3_per_formula: float | None = None, progress: Progress | None = None,
+    options: FlipOptions = DEFAULT, density_angstrom3_per_formula: float | None = None,
+    progress: Progress | None = None,
 ) -> Solution:  # fmt: skip
     """Phases by charge flipping in P1, the space group from the phases, atoms from the density; see docs/theory.md.
 
     composition: formula unit, such as 'In2O3'. density_angstrom3_per_formula: volume of a formula unit in Å³ if known.
-    starts: random starts at most; fewer are used when a model explains the data early. ``progress(done, total)``.
+    starts: random starts at most; fewer are used when a model explains the data early, unless ``options`` ask for
+    all. ``progress(done, total)``.
     """
     problem = pose(merged=merged, cell=cell, composition=composition, volume_angstrom3=density_angstrom3_per_formula)
     generator = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, 0x736F6C76])))
@@ -43,11 +46,11 @@ def solve_structure(
     residuals: list[float] = []
     for done in range(0, starts, BATCH):
         batch = min(BATCH, starts - done)
-        attempts, found = _after_batch(problem, attempts, generator, range(done, done + batch))
+        attempts, found = _after_batch(problem, attempts, generator, range(done, done + batch), options)
         residuals += found
         if progress is not None:
             progress(done + batch, starts)
-        if settled(attempts):
+        if settled(attempts) and options.repeat == "nosuccess":
             break
     solution = choose(problem.spots, attempts, residuals=residuals)
     if solution.crystal is None:
@@ -56,7 +59,7 @@ def solve_structure(
 
 
 def _after_batch(
-    problem: Problem, attempts: list[Attempt], generator: np.random.Generator, numbers: range
+    problem: Problem, attempts: list[Attempt], generator: np.random.Generator, numbers: range, options: FlipOptions
 ) -> tuple[list[Attempt], list[float]]:
     """The attempts with those of some more starts, tested, and the residuals of these starts.
 
@@ -64,9 +67,10 @@ def _after_batch(
     that the phases support less.
     """
     harder = numbers.start > 0
-    phased, residual = flip_charges(hkl=problem.primitive_hkl, e=problem.spots.e, measured=problem.spots.measured,
-                             starts=len(numbers), generator=generator,
-                             cycles=FLIP_CYCLES * (LONGER if harder else 1))  # fmt: skip
+    spots = problem.spots
+    phased, residual = flip_charges(hkl=problem.primitive_hkl, e=spots.e, level=spots.level, measured=spots.measured,
+                                    starts=len(numbers), generator=generator, options=options,
+                                    cycles=options.cycles * (LONGER if harder else 1))  # fmt: skip
     untried: Untried = {}
     residuals = [float(r) for r in residual]
     for number, f in zip(numbers, phased, strict=True):

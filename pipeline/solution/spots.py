@@ -36,7 +36,8 @@ class Spots:
     """Half a sphere of reflections in P1 (one of each Friedel pair), in conventional indices.
 
     hkl (n, 3); g (n,) Å⁻¹; intensity (n,), zero where not measured; e (n,) normalised amplitudes; measured (n,).
-    unique (n,): the Laue class's equivalents share a number. centring: lattice type found from the absences.
+    level (n,): rms amplitude at that |g|, that of all measured ones as the unit. unique (n,): the Laue class's
+    equivalents share a number. centring: lattice type found from the absences.
     raw (n,): intensities as measured. exponent: ``intensity`` and ``e`` come from raw intensities raised to it, see
     :func:`stretching_exponent`: good enough for phases, not the truth about the data.
     """
@@ -47,6 +48,7 @@ class Spots:
     g: Floats
     intensity: Floats
     e: Floats
+    level: Floats
     measured: Bools
     unique: Ints
     centring: str
@@ -170,9 +172,12 @@ def prepare(*, merged: MergedReflections, cell: Cell, g_max_per_angstrom: float 
     use = measured & allowed
     exponent = stretching_exponent(intensity[use] / _shell_means(g[use], intensity[use], g[use]))
     raw, intensity = intensity, intensity**exponent
-    e = np.sqrt(np.where(use, intensity / _shell_means(g[use], intensity[use], g), 0.0))
+    means = _shell_means(g[use], intensity[use], g)
+    e = np.sqrt(np.where(use, intensity / means, 0.0))
+    level = np.sqrt(means / max(float(intensity[use].mean()), 1e-30))
     return Spots(
         cell=cell, laue=merged.hall, hkl=sphere[allowed], g=g[allowed], intensity=intensity[allowed],
-        e=np.minimum(e[allowed], 5.0), measured=measured[allowed], unique=unique[allowed], centring=centring,
+        e=np.minimum(e[allowed], 5.0), level=level[allowed], measured=measured[allowed],
+        unique=unique[allowed], centring=centring,
         g_max_per_angstrom=float(limit), raw=raw[allowed], exponent=exponent,
     )  # fmt: skip

@@ -91,29 +91,37 @@ def solve(
     composition: Annotated[str | None, typer.Option(help="With --data: formula unit, such as MgTi2O5.")] = None,
     cell: Annotated[str | None, typer.Option(help="With --data: a b c in Å and three angles, in quotes.")] = None,
     d_min: Annotated[float | None, typer.Option(help="With --data: resolution limit in Å.")] = None,
-    starts: Annotated[int, typer.Option(min=1, max=256, help="With --data: random starts at most.")] = 8,
-    seed: Annotated[int, typer.Option(min=0, help="With --data: of the random starts.")] = 1,
+    starts: Annotated[int | None, typer.Option(min=1, max=1000, help="With --data: random starts at most [8].")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="With --data: of the random starts [1].")] = None,
     out: Out = None,
     sets: Sets = None,
     overwrite: Overwrite = False,
     workers: Workers = 1,
 ) -> None:
-    """Solve the structure from the reflections of a run folder, or from a measured list (--data)."""
+    """Solve the structure from the reflections of a run folder, or from a measured list (--data).
+
+    Charge flipping takes its options with --set, for a run folder or a scenario as solution.KEY=VALUE, with --data as
+    KEY=VALUE: delta (threshold in σ), normalise (E, F), missing (bound, float, zero), bound_e, weak_share, cycles,
+    polish, repeat (nosuccess, always).
+    """
     if data is None:
         if target is None:
             raise InputError("edtwin solve: a run folder or a scenario is needed, or --data FILE with --composition")
-        if composition is not None or cell is not None or d_min is not None:
-            raise InputError("--composition, --cell and --d-min go with --data; a scenario says them itself")
+        if any(given is not None for given in (composition, cell, d_min, starts, seed)):
+            raise InputError(
+                "--composition, --cell, --d-min, --starts and --seed go with --data; a scenario says them itself"
+                " (--set solution.starts=20)"
+            )
         return run_stages(target, ("solve",), out=out, sets=sets or (), overwrite=overwrite, workers=workers)
-    if target is not None or composition is None or sets:
-        raise InputError("edtwin solve --data FILE needs --composition, and neither a run folder nor --set")
-    from scenarios.measured.options import parse_cell
+    if target is not None or composition is None:
+        raise InputError("edtwin solve --data FILE needs --composition, and no run folder")
+    from scenarios.measured.options import flip_options, parse_cell
     from scenarios.measured.solve import Asked, solve_measured
     from scenarios.progress import Bars
 
     asked = Asked(
-        composition=composition, cell=None if cell is None else parse_cell(cell), d_min_angstrom=d_min, starts=starts,
-        seed=seed,
+        composition=composition, cell=None if cell is None else parse_cell(cell), d_min_angstrom=d_min,
+        starts=8 if starts is None else starts, seed=1 if seed is None else seed, options=flip_options(sets or ()),
     )  # fmt: skip
     folder = out or Path("runs") / f"{data.stem}-solution"
     with interruptible(_CLAIMED), Bars(console()).shown() as progress:

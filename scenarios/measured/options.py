@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import fields, replace
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from pipeline.refinement.settings import DynamicalSettings
+from pipeline.solution.options import DEFAULT, FlipOptions
 from twin.files.errors import InputError
 from twin.model.crystal import Cell
 
+Settings = TypeVar("Settings", DynamicalSettings, FlipOptions)
 Treatment = Literal["kinematical", "dynamical"]
 FIXED = {"mode", "kinematical"}  # settings that the data or the treatment decide
 
@@ -22,15 +24,30 @@ def treatments_of(*, kinematical: bool, dynamical: bool) -> tuple[Treatment, ...
 
 def override(settings: DynamicalSettings, sets: Sequence[str]) -> DynamicalSettings:
     """``settings`` with KEY=VALUE replaced; InputError for what is not a key or not a value of it."""
-    hints = get_type_hints(DynamicalSettings)
-    allowed = sorted({f.name for f in fields(DynamicalSettings)} - FIXED)
+    changes = _changes(DynamicalSettings, sets, fixed=FIXED)
+    return _within_beams(replace(settings, **changes), chosen="reflection_g_max_per_angstrom" in changes)
+
+
+def flip_options(sets: Sequence[str]) -> FlipOptions:
+    """Options of charge flipping from KEY=VALUE; InputError for what is not a key or not a value of it."""
+    changes = _changes(FlipOptions, sets)
+    try:
+        return replace(DEFAULT, **changes)
+    except ValueError as error:
+        raise InputError(f"--set: {error}") from None
+
+
+def _changes(kind: type[Settings], sets: Sequence[str], *, fixed: Collection[str] = ()) -> dict[str, Any]:
+    """Values of the fields of ``kind`` from KEY=VALUE; those ``fixed`` cannot be given."""
+    hints = get_type_hints(kind)
+    allowed = sorted({f.name for f in fields(kind)} - set(fixed))
     changes: dict[str, Any] = {}
     for text in sets:
         key, equals, value = text.partition("=")
         if not equals or key not in allowed:
             raise InputError(f"--set {text[:60]}: the form is KEY=VALUE with one of {', '.join(allowed)}")
         changes[key] = _value(hints[key], value.strip(), key)
-    return _within_beams(replace(settings, **changes), chosen="reflection_g_max_per_angstrom" in changes)
+    return changes
 
 
 def _within_beams(settings: DynamicalSettings, *, chosen: bool) -> DynamicalSettings:
@@ -50,11 +67,11 @@ def _value(hint: Any, text: str, key: str) -> Any:
     if len(kinds) < len(get_args(hint)) and text.lower() in ("none", ""):
         return None
     kind = kinds[0]
+    if get_origin(kind) is Literal:
+        if text not in get_args(kind):
+            raise InputError(f"{key} is '{text[:40]}'; allowed are {', '.join(get_args(kind))}")
+        return text
     try:
-        if get_origin(kind) is Literal:
-            if text not in get_args(kind):
-                raise InputError(f"{key} is '{text[:40]}'; allowed are {', '.join(get_args(kind))}")
-            return text
         if kind is bool:
             return {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[text.lower()]
         if get_origin(kind) is tuple:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import process_time
 
 from pipeline.solution.laue import LaueData, solve_in_any_class
 from pipeline.solution.lists import in_laue_class, read_intensities
+from pipeline.solution.options import DEFAULT, FlipOptions
 from pipeline.solution.output import ccp4_map, shelx_res
 from pipeline.types import Solution
 from scenarios.measured.output import claim
@@ -31,6 +32,7 @@ class Asked:
     d_min_angstrom: float | None = None
     starts: int = 8
     seed: int = 1
+    options: FlipOptions = DEFAULT
 
 
 def solve_measured(*, data: Path, asked: Asked, folder: Path, overwrite: bool, progress: Progress) -> Solution:
@@ -43,7 +45,7 @@ def solve_measured(*, data: Path, asked: Asked, folder: Path, overwrite: bool, p
     begin = process_time()
     solution, used = solve_in_any_class(
         merged=given.merged, observations=single, cell=given.cell, composition=asked.composition, seed=asked.seed,
-        starts=asked.starts, progress=progress.update,
+        starts=asked.starts, options=asked.options, progress=progress.update,
     )  # fmt: skip
     seconds = process_time() - begin
     _write(folder, solution, wavelength_angstrom=found.wavelength_angstrom)
@@ -91,6 +93,7 @@ def _write_summary(
         "data": data.name,
         "composition": asked.composition,
         "seed": asked.seed,
+        "options": {"starts": asked.starts, **asdict(asked.options), "delta": asked.options.threshold},
         "solved": solution.solved,
         "verdict": solution.verdict,
         "space_group": solution.space_group,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from pipeline.types import MergedReflections, Orientation, Reflections
-from scenarios.build import formula_for_solution, solution_seed
+from scenarios.build import flip_options, formula_for_solution, solution_seed
 from scenarios.persist import load_json, load_npz, save_npz
 from scenarios.schema import Scenario
 from scenarios.stages.base import Context, Outcome, Stage
@@ -48,6 +48,7 @@ def _work(context: Context, data: Data) -> Outcome:
         composition=formula_for_solution(context.scenario),
         seed=solution_seed(context.scenario),
         starts=context.scenario.solution.starts,
+        options=flip_options(context.scenario),
         progress=context.progress.update,
     )
     save_npz(context.file(SOLUTION), solution)

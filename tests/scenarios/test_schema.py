@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from scenarios.build import tilt_plan
+from pipeline.solution.options import FlipOptions
+from scenarios.build import flip_options, solution_seed, tilt_plan
 from scenarios.load import LIBRARY, library_names, load_scenario
 from scenarios.schema import Acquisition, Scenario
 from scenarios.toml import scenario_toml
@@ -222,3 +223,24 @@ def test_a_film_of_atoms_needs_multislice_and_carbon(wrong: str) -> None:
     assert load_scenario("ito-01", overrides=film).scenario.engine.film_as_atoms
     with pytest.raises(InputError, match=r"film_as_atoms needs engine\.kind"):
         load_scenario("ito-01", overrides=(*film, wrong))
+
+
+def test_options_of_charge_flipping_reach_the_solver() -> None:
+    sets = ("solution.delta=0.9", "solution.normalise=F", "solution.missing=zero", "solution.repeat=always")
+    scenario = load_scenario("ito-01", overrides=sets).scenario
+    assert flip_options(scenario) == FlipOptions(delta=0.9, normalise="F", missing="zero", repeat="always")
+    assert flip_options(load_scenario("ito-01").scenario) == FlipOptions()
+
+
+def test_the_seed_of_the_solution_is_the_scenarios_unless_it_has_its_own() -> None:
+    plain, own = (load_scenario("ito-01", overrides=("seed=9", *sets)).scenario for sets in ((), ("solution.seed=4",)))
+    assert (solution_seed(plain), solution_seed(own)) == (9, 4)
+    assert plain.seed == own.seed  # the frames stay the same
+
+
+@pytest.mark.parametrize(
+    "setting", ["delta=0.05", "delta=nan", "missing=fill", "weak_share=1", "cycles=0", "repeat=no"]
+)
+def test_an_option_of_charge_flipping_out_of_its_range_is_refused(setting: str) -> None:
+    with pytest.raises(InputError, match=f"solution.{setting.split('=')[0]}"):
+        load_scenario("ito-01", overrides=(f"solution.{setting}",))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import gemmi
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 from pipeline.io.shelx import shelx_text
 from scenarios.cli.app import app
 from twin.files.cif import read_crystal
+from twin.files.errors import InputError
 from twin.model.crystal import Crystal
 from twin.physics.lattice import miller_indices, reciprocal_matrix
 from twin.physics.structure_factors import structure_factors
@@ -97,3 +99,44 @@ def test_measured_quartz_is_solved_from_its_frames(tmp_path: Path) -> None:
         gemmi.symops_from_hall(read_crystal(tmp_path / "out" / "solution.cif").hall)
     )
     assert group.number in (152, 154)
+
+
+def test_options_of_charge_flipping_are_used_and_written_down(tmp_path: Path) -> None:
+    data = _list(RUTILE, tmp_path / "rutile.hkl")
+    arguments = ("solve", "--data", data, "--composition", "TiO2", "--cell", CELL)
+    sets = ("--set", "normalise=F", "--set", "missing=zero", "--set", "repeat=always", "--starts", "6", "--seed", "4")
+    code, said = _edtwin(*arguments, *sets, "-o", tmp_path / "chosen")
+    assert code == 0, said
+    used = json.loads((tmp_path / "chosen" / "summary.json").read_text())
+    assert used["seed"] == 4
+    assert used["options"] == {
+        "starts": 6, "delta": 1.05, "normalise": "F", "missing": "zero", "bound_e": 0.8, "weak_share": 0.3,
+        "cycles": 135, "polish": 8, "repeat": "always",
+    }  # fmt: skip
+    assert (tmp_path / "chosen" / "report.html").read_text().count("<tr><td>6</td>") >= 1  # all six starts were made
+
+
+@pytest.mark.parametrize(
+    ("sets", "sentence"),
+    [
+        ("delta=7", "delta is 7; allowed are 0.1 to 5"),
+        ("delta=much", "delta is 'much'; it must be a number"),
+        ("missing=fill", "missing is 'fill'; allowed are bound, float, zero"),
+        ("flip=1", "--set flip=1: the form is KEY=VALUE with one of bound_e, cycles, delta, missing, normalise"),
+    ],
+)
+def test_a_wrong_option_is_one_sentence(tmp_path: Path, sets: str, sentence: str) -> None:
+    data = _list(RUTILE, tmp_path / "rutile.hkl")
+    with pytest.raises(InputError, match=re.escape(sentence)):
+        CliRunner().invoke(
+            app,
+            ["solve", "--data", str(data), "--composition", "TiO2", "--cell", CELL, "--set", sets,
+             "-o", str(tmp_path / "out")],
+            catch_exceptions=False,
+        )  # fmt: skip
+    assert not (tmp_path / "out").exists()
+
+
+def test_starts_and_seed_of_a_run_folder_are_the_scenarios(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=re.escape("--set solution.starts=20")):
+        CliRunner().invoke(app, ["solve", "ito-01", "--starts", "20"], catch_exceptions=False)

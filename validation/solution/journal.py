@@ -21,8 +21,8 @@ _SOURCES = (
 _APART = ("laue.py", "lists.py", "output.py")  # before and after: trials have their data, and judge the model alone
 _MORE = (
     "pipeline/solution/*.py", "pipeline/io/cif_pets.py", "validation/solution/measured.py",
-    "validation/solution/peer.py", "validation/solution/matcher.py", "validation/peers/cctbx_flipping.py",
-    "validation/peers/pymatgen_matcher.py",
+    "validation/solution/peer.py", "validation/solution/matcher.py", "validation/solution/flipping.py",
+    "validation/peers/cctbx_flipping.py", "validation/peers/pymatgen_matcher.py",
 )  # fmt: skip
 
 

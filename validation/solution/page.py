@@ -12,6 +12,8 @@ SECTIONS = (
     ("Four materials under eleven conditions", "study-"),
     ("Material by material", "pair-"),
     ("Beside cctbx, which is given the space group", "cctbx-"),
+    ("Options of charge flipping: the study's data", "option-eleven-"),
+    ("Options of charge flipping: eleven other structures, half of the sphere missing", "option-half-"),
     ("Compressed otherwise: two-beam intensities of thick crystals", "thick-"),
     ("Other groups: chiral, polar, monoclinic, triclinic, trigonal, a molecule", "group-"),
     ("Nothing to find", "nonsense"),
@@ -53,6 +55,10 @@ With the phases of weak reflections turned it comes out, every atom with its ele
 cannot be told apart, and the verdict says so. α-Glycine is found with every atom in place, but C, N and O are not told
 apart from one another by these data. Chemistry does not help: glycolamide, HOCH₂CONH₂, has the same composition and the
 same skeleton with N and an O exchanged.
+
+**Options** (`edtwin solve --set`) are compared by phases alone: four random starts, the map against the true one, right
+above a correlation of 0.8. What comes after (a second batch of starts, groups, models tested by omission) mends most of
+what a worse choice loses, so these figures are of the flipping, not of the solver.
 
 Trials are of the code with the digest {code}.
 """

@@ -9,6 +9,7 @@ from validation.kept import kept_rows
 from validation.realdata import data_folder
 from validation.rows import Row, write_rows
 from validation.solution.conditions import ELEVEN, NONSENSE, THICK
+from validation.solution.flipping import VARIANTS, option_rows
 from validation.solution.journal import Journal, rows_digest
 from validation.solution.matcher import matcher_rows
 from validation.solution.materials import OTHERS, STUDY
@@ -21,7 +22,7 @@ from validation.solution.trial import tasks
 FIRST_SEED = 2000  # seeds below it were used while the solver was made
 REALISATIONS, OTHERS_EACH, THICK_EACH, NONSENSE_EACH = 10, 3, 3, 1
 OTHER_CONDITIONS = ("clean", "noise 20 %", "I^0.75", "all together")
-PEER_SEEDS = 5
+PEER_SEEDS, OPTION_SEEDS = 5, 3
 
 
 def run_solution(*, out: Path, quick: bool, page: Path | None = None) -> list[Row]:
@@ -47,10 +48,13 @@ def run_solution(*, out: Path, quick: bool, page: Path | None = None) -> list[Ro
                          make=lambda: cctbx_rows(study, folder=folder, seeds=peer_seeds))  # fmt: skip
         matcher = kept_rows(out / "solution-matcher.json", code=rows_digest(),
                             make=lambda: matcher_rows(folder=folder))  # fmt: skip
+    option_seeds = seeds(OPTION_SEEDS)
+    options = kept_rows(out / "solution-options.json", code=rows_digest(), recipe=repr((option_seeds, VARIANTS)),
+                        make=lambda: option_rows(seeds=option_seeds))  # fmt: skip
     measured = kept_rows(out / "solution-measured.json", code=rows_digest(), recipe=repr(CASES),
                          make=lambda: measured_rows(data_folder()))  # fmt: skip
-    rows = [*study_rows(study), *thick_rows(thick), *nonsense_rows(nonsense), *peer, *group_rows(others),
-            *measured, *matcher]  # fmt: skip
+    rows = [*study_rows(study), *thick_rows(thick), *nonsense_rows(nonsense), *peer, *options,
+            *group_rows(others), *measured, *matcher]  # fmt: skip
     write_rows(out / "solution.json", rows)
     if page is not None:
         write_page(page, rows)
