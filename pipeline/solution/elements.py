@@ -15,6 +15,7 @@ from pipeline.solution.fingerprint import same_structure
 from pipeline.solution.flipping import Complexes, density
 from pipeline.solution.likelihood import DECISIVE, Explanation, explanation, preference
 from pipeline.solution.model import Atoms, Fit, free_directions, refine
+from pipeline.solution.valence import bonds_exclude
 from pipeline.solution.workspace import Model, Workspace, phased_by, unexplained
 from twin.physics.lattice import Floats
 
@@ -84,7 +85,7 @@ def parameter_count(atoms: Atoms, hall: str, direct: Floats) -> int:
 
 
 def finish(space: Workspace, phased: Complexes, atoms: Atoms, formula_units: int) -> Model:
-    """The model refined under every choice of elements; the most likely one, and which others are not excluded."""
+    """The model refined under every choice of elements; the best one, and which others are not excluded."""
     start = refine(space.unique, atoms, f_obs=space.f_obs, direct=space.direct).atoms
     choices = [*element_choices(start, space, formula_units), *_by_height(start, space, formula_units)]
     if space.molecular and len(choices) > 1:
@@ -94,18 +95,41 @@ def finish(space: Workspace, phased: Complexes, atoms: Atoms, formula_units: int
         fits = [refine(space.unique, a, f_obs=space.f_obs, direct=space.direct, cycles=4) for a in quick]
         quick = [fit.atoms for fit in sorted(fits, key=lambda fit: fit.r)[:FINALISTS]]
     ranked = sorted((weighted_fit(space, a) for a in quick), key=lambda found: -found[1].total)
-    (fit, best), others = ranked[0], ranked[1:]
+    fit, best = ranked[0]
+    for other, found in ranked[1:]:
+        if _better(space, (other.atoms, found), (fit.atoms, best)):
+            fit, best = other, found
     doubtful = [
         other.atoms
-        for other, found in others
-        if preference(best, found) < DECISIVE
+        for other, found in ranked
+        if other is not fit
+        and preference(best, found) < DECISIVE
         and not same_structure(fit.atoms, other.atoms, hall=space.hall, direct=space.direct)
     ]
-    return Model(
-        atoms=fit.atoms, r=fit.r, residual=unexplained(space, phased, fit.atoms), formula_units=formula_units,
-        explanation=best,
-        alternatives=tuple(dict.fromkeys(_in_words(fit.atoms, other) for other in doubtful)),
-    )  # fmt: skip
+    model = Model(atoms=fit.atoms, r=fit.r, residual=unexplained(space, phased, fit.atoms), explanation=best,
+                  formula_units=formula_units)  # fmt: skip
+    return _with_rivals(space, model, doubtful)
+
+
+def _better(space: Workspace, first: tuple[Atoms, Explanation], second: tuple[Atoms, Explanation]) -> bool:
+    """Whether the first choice is to be preferred: the data decide, then bond lengths, then the likelihood."""
+    (atoms, explained), (other, as_well) = first, second
+    if abs(preference(explained, as_well)) < DECISIVE:
+        for excluded, by in ((other, atoms), (atoms, other)):
+            if bonds_exclude(excluded, by, hall=space.hall, direct=space.direct, states=space.states):
+                return excluded is other
+    return explained.total > as_well.total
+
+
+def _with_rivals(space: Workspace, model: Model, rivals: list[Atoms]) -> Model:
+    """The model with choices of elements that the data do not exclude: bond lengths may."""
+    told = [bonds_exclude(other, model.atoms, hall=space.hall, direct=space.direct, states=space.states)
+            for other in rivals]  # fmt: skip
+    words = [_in_words(model.atoms, other) for other in rivals]
+    still = [text for text, excluded in zip(words, told, strict=True) if not excluded]
+    past = [text for text, excluded in zip(words, told, strict=True) if excluded and text not in still]
+    return replace(model, alternatives=tuple(dict.fromkeys((*model.alternatives, *still))),
+                   told_by_bonds=tuple(dict.fromkeys((*model.told_by_bonds, *past))))  # fmt: skip
 
 
 def weighted_fit(space: Workspace, atoms: Atoms) -> tuple[Fit, Explanation]:
@@ -120,13 +144,13 @@ def weighted_fit(space: Workspace, atoms: Atoms) -> tuple[Fit, Explanation]:
 
 
 def with_exchanges(space: Workspace, phased: Complexes, model: Model) -> Model:
-    """The model after every exchange of two positions' elements that makes it more likely, across classes too.
+    """The model after every exchange of two positions' elements that makes it better, across classes too.
 
-    Exchanges that the data do not exclude join the alternatives.
+    Exchanges that neither the data nor bond lengths exclude join the alternatives.
     """
     for _ in range(MOST_EXCHANGES):
-        best, gain = model.atoms, 0.0
-        open_questions: list[str] = []
+        best = (model.atoms, model.explanation)
+        rivals: list[Atoms] = []
         for trial in _exchanged(space, model.atoms):
             fit = refine(space.unique, trial, f_obs=space.f_obs, direct=space.direct, cycles=4)
             if fit.r > model.r + WORTH_WEIGHING or not least_distances_kept(space, fit.atoms):
@@ -134,13 +158,13 @@ def with_exchanges(space: Workspace, phased: Complexes, model: Model) -> Model:
             fit, found = weighted_fit(space, fit.atoms)
             if same_structure(model.atoms, fit.atoms, hall=space.hall, direct=space.direct):
                 continue
-            if found.total - model.explanation.total > gain:
-                best, gain = fit.atoms, found.total - model.explanation.total
+            if _better(space, (fit.atoms, found), best):
+                best = (fit.atoms, found)
             if preference(model.explanation, found) < DECISIVE:
-                open_questions.append(_in_words(model.atoms, fit.atoms))
-        if best is model.atoms:
-            return replace(model, alternatives=tuple(dict.fromkeys((*model.alternatives, *open_questions))))
-        model = finish(space, phased, best, model.formula_units)
+                rivals.append(fit.atoms)
+        if best[0] is model.atoms:
+            return _with_rivals(space, model, rivals)
+        model = finish(space, phased, best[0], model.formula_units)
     return model
 
 

@@ -13,6 +13,7 @@ from pipeline.solution.groups import Candidate, primitive_basis
 from pipeline.solution.model import design
 from pipeline.solution.spots import Spots, prepare
 from pipeline.solution.symmetrise import impose, recycle
+from pipeline.solution.valence import oxidation_states
 from pipeline.solution.workspace import Workspace, unique_rows
 from pipeline.types import MergedReflections
 from twin.model.crystal import Cell
@@ -62,7 +63,7 @@ def workspace(problem: Problem, hall: str) -> Workspace:
         half=design(hall=hall, cell=spots.cell, hkl=spots.hkl, elements=elements),
         unique=design(hall=hall, cell=spots.cell, hkl=spots.hkl[rows], elements=elements),
         f_obs=f_obs[rows], half_f_obs=f_obs, measured=spots.measured, kinds=kinds, elements=elements,
-        molecular=is_molecular(problem.formula),
+        molecular=is_molecular(problem.formula), states=oxidation_states(problem.formula),
     )  # fmt: skip
 
 

@@ -41,6 +41,8 @@ def choose(spots: Spots, attempts: list[Attempt], *, residuals: Sequence[float])
         sentence = f"not solved: the best model ({setting.name}, {figures}) is not trusted: {', '.join(best.doubts)}"
     elif open_questions:
         sentence = f"ambiguous: {setting.name} ({figures}); not told apart from {', '.join(open_questions)}"
+    if model.told_by_bonds and not best.doubts:
+        sentence += f"; told by bond lengths alone from {', '.join(model.told_by_bonds[:MOST_ALTERNATIVES])}"
     evidence = (("R", model.r), ("residual", model.residual), ("recovered", best.recovered or 0.0),
                 ("difference_peak", best.difference), ("repeated", float(repeated(best, attempts))),
                 ("power", model.atoms.power))  # fmt: skip

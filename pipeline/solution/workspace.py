@@ -20,7 +20,7 @@ class Workspace:
 
     half: tables for the half-sphere of the density; unique: tables for one reflection of each Laue class, with f_obs.
     half_f_obs (n,), f_obs: amplitudes as measured. grid: for difference maps; basis: primitive vectors in conventional
-    coordinates.
+    coordinates. states: oxidation states of an oxide's elements, empty where they are not certain.
     """
 
     hall: str
@@ -35,13 +35,15 @@ class Workspace:
     kinds: tuple[Scatterers, ...]
     elements: tuple[str, ...]
     molecular: bool
+    states: dict[str, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Model:
     """A complete model: atoms, R on |F| after a short refinement, the unexplained part of the phased map.
 
-    alternatives: other ways to give the positions their elements that the data do not exclude, in words.
+    alternatives: other ways to give the positions their elements that nothing excludes, in words; told_by_bonds: those
+    that bond lengths exclude and the data do not.
     """
 
     atoms: Atoms
@@ -50,6 +52,7 @@ class Model:
     formula_units: int
     explanation: Explanation
     alternatives: tuple[str, ...] = ()
+    told_by_bonds: tuple[str, ...] = ()
 
     @property
     def figure(self) -> float:

@@ -13,7 +13,7 @@ SECTIONS = (
     ("Material by material", "pair-"),
     ("Beside cctbx, which is given the space group", "cctbx-"),
     ("Options of charge flipping: the study's data", "option-eleven-"),
-    ("Options of charge flipping: eleven other structures, half of the sphere missing", "option-half-"),
+    ("Options of charge flipping: other structures, half of the sphere missing", "option-half-"),
     ("Compressed otherwise: two-beam intensities of thick crystals", "thick-"),
     ("Other groups: chiral, polar, monoclinic, triclinic, trigonal, a molecule", "group-"),
     ("Nothing to find", "nonsense"),
