@@ -16,8 +16,9 @@ from pipeline.solution.peaks import distances, orbit_of
 from twin.physics.lattice import Floats
 from twin.physics.symmetry import operations
 
+_CELLS = np.stack(np.meshgrid(*[np.arange(-2, 3)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
 SOFTNESS_ANGSTROM = 0.37
-REACH_ANGSTROM = 3.5
+REACH_ANGSTROM = 3.5  # of a bond; cells are at least 1.75 Å wide
 SAME_ANGSTROM = 0.02
 BOND_ANGSTROM = 0.04  # error of a bond length of a model that is not refined yet
 RELATIVE = 0.05  # of a sum of valences: that of the parameters, and of bonds that nature strains
@@ -57,34 +58,25 @@ def oxidation_states(formula: Mapping[str, float]) -> dict[str, int]:
 def deviations(atoms: Atoms, *, hall: str, direct: Floats, states: Mapping[str, int]) -> Floats:
     """(sum of valences − oxidation state) of each cation over the error of the sum; (cations,), empty if mixed."""
     if np.any((atoms.occupancy > 0.0) & (atoms.occupancy < 1.0)):
-        return np.zeros(0)
+        return np.zeros(0)  # positions that elements share have no bonds of their own
     names = [atoms.elements[k] for k in atoms.occupancy.argmax(axis=1)]
     ops = operations(hall)
     orbits = [orbit_of(x, ops) for x, name in zip(atoms.fract, names, strict=True) if name == "O"]
+    oxygen = np.concatenate(orbits)
+    # an orbit holds the images of a special position several times
+    share = np.concatenate([np.full(len(o), 1.0 / np.sum(distances(o[0], o, direct) < SAME_ANGSTROM)) for o in orbits])
     found = []
     for x, name in zip(atoms.fract, names, strict=True):
         if name == "O":
             continue
-        parameter = dict(OXIDES[name])[states[name]]
-        strength = np.concatenate([np.exp((parameter - length) / SOFTNESS_ANGSTROM)
-                                   for length in (_lengths(x, orbit, direct) for orbit in orbits)])  # fmt: skip
-        error = np.hypot(BOND_ANGSTROM / SOFTNESS_ANGSTROM * np.linalg.norm(strength), RELATIVE * states[name])
-        found.append((strength.sum() - states[name]) / error)
+        away = (oxygen - x) - np.round(oxygen - x)
+        length = np.linalg.norm((away[:, None, :] + _CELLS) @ direct.T, axis=2)
+        strength = np.exp((dict(OXIDES[name])[states[name]] - length) / SOFTNESS_ANGSTROM) * (length < REACH_ANGSTROM)
+        per_image = np.stack([strength.sum(axis=1), (strength**2).sum(axis=1)])
+        total, squares = per_image @ share
+        error = np.hypot(BOND_ANGSTROM / SOFTNESS_ANGSTROM * np.sqrt(squares), RELATIVE * states[name])
+        found.append((total - states[name]) / error)
     return np.array(found)
-
-
-_CELLS = np.stack(np.meshgrid(*[np.arange(-2, 3)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
-
-
-def _lengths(x: Floats, orbit: Floats, direct: Floats) -> Floats:
-    """Distances below 3.5 Å from a position to the images of one site, in cells that are at least 1.75 Å wide.
-
-    An orbit holds the images of a special position several times: each one counts once.
-    """
-    away = (orbit - x) - np.round(orbit - x)
-    length = np.sort(np.linalg.norm((away[:, None, :] + _CELLS).reshape(-1, 3) @ direct.T, axis=1))
-    repeats = int(np.sum(distances(orbit[0], orbit, direct) < SAME_ANGSTROM))
-    return np.asarray(length[length < REACH_ANGSTROM][::repeats])
 
 
 def bonds_exclude(
