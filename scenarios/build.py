@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 
-from pipeline.solution.options import FlipOptions
 from scenarios.schema import Scenario
 from twin.files.errors import InputError
 from twin.model.crystal import Crystal, Site
@@ -91,13 +90,7 @@ def _with_displacement(site: Site, scenario: Scenario) -> Site:
 
 def solution_seed(scenario: Scenario) -> int:
     """Seed of the structure solution: its own, so that another start does not change the frames."""
-    given = scenario.solution.seed
-    return scenario.seed % 2**31 if given is None else given
-
-
-def flip_options(scenario: Scenario) -> FlipOptions:
-    """Options of charge flipping."""
-    return FlipOptions(**scenario.solution.model_dump(include={field.name for field in fields(FlipOptions)}))
+    return scenario.seed % 2**31
 
 
 def formula_for_solution(scenario: Scenario) -> str:

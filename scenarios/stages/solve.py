@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from pipeline.types import MergedReflections, Orientation, Reflections
-from scenarios.build import flip_options, formula_for_solution, solution_seed
+from scenarios.build import formula_for_solution
 from scenarios.persist import load_json, load_npz, save_npz
 from scenarios.schema import Scenario
+from scenarios.solving import seed_of, solved
 from scenarios.stages.base import Context, Outcome, Stage
 
 SOLUTION = "solution.npz"
@@ -18,7 +19,7 @@ def _settings(scenario: Scenario) -> Mapping[str, object]:
     return {
         "solution": scenario.solution.model_dump(),
         "composition": formula_for_solution(scenario),
-        "seed": solution_seed(scenario),
+        "seed": seed_of(scenario),
     }
 
 
@@ -32,8 +33,6 @@ def _read(context: Context) -> Data:
 
 
 def _work(context: Context, data: Data) -> Outcome:
-    from pipeline.reduction.merge import unmerged
-    from pipeline.solution.laue import solve_in_any_class
     from pipeline.solution.output import ccp4_map, shelx_res
     from twin.files.atomic import write_bytes, write_text
     from twin.files.cif import write_crystal
@@ -41,16 +40,8 @@ def _work(context: Context, data: Data) -> Outcome:
 
     merged, orientation, reflections = data
     context.progress.begin("solve")
-    solution, _ = solve_in_any_class(
-        merged=merged,
-        observations=None if reflections.partiality is None else unmerged(reflections, ub=orientation.ub),
-        cell=orientation.cell,
-        composition=formula_for_solution(context.scenario),
-        seed=solution_seed(context.scenario),
-        starts=context.scenario.solution.starts,
-        options=flip_options(context.scenario),
-        progress=context.progress.update,
-    )
+    solution = solved(context.scenario, merged=merged, orientation=orientation, reflections=reflections,
+                      progress=context.progress.update)  # fmt: skip
     save_npz(context.file(SOLUTION), solution)
     for name in (SOLUTION_CIF, SOLUTION_RES, SOLUTION_MAP):
         context.file(name).unlink(missing_ok=True)
@@ -77,6 +68,7 @@ STAGE = Stage(
         "twin/physics",
         "twin/files/ccp4",
         "scenarios/stages/solve",
+        "scenarios/solving",
     ),
     inputs=lambda scenario: ("merged.npz", "orientation.json", "reflections.npz"),
     settings=_settings,

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from pipeline.solution.options import FlipOptions
-from scenarios.build import flip_options, solution_seed, tilt_plan
+from scenarios.build import tilt_plan
 from scenarios.load import LIBRARY, library_names, load_scenario
 from scenarios.schema import Acquisition, Scenario
+from scenarios.solving import flip_options, seed_of
 from scenarios.toml import scenario_toml
 from twin.files.errors import InputError
 
@@ -234,7 +235,7 @@ def test_options_of_charge_flipping_reach_the_solver() -> None:
 
 def test_the_seed_of_the_solution_is_the_scenarios_unless_it_has_its_own() -> None:
     plain, own = (load_scenario("ito-01", overrides=("seed=9", *sets)).scenario for sets in ((), ("solution.seed=4",)))
-    assert (solution_seed(plain), solution_seed(own)) == (9, 4)
+    assert (seed_of(plain), seed_of(own)) == (9, 4)
     assert plain.seed == own.seed  # the frames stay the same
 
 

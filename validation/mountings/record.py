@@ -21,7 +21,7 @@ PARTS: dict[str, tuple[str, ...]] = {
         "scenarios/build", "scenarios/library", "scenarios/stages/simulate", "scenarios/stages/acquire",
     ),
     "reduction": ("pipeline/reduction", "pipeline/io", "pipeline/types", "scenarios/stages/reduce"),
-    "solution": ("pipeline/solution", "scenarios/stages/solve"),
+    "solution": ("pipeline/solution", "scenarios/stages/solve", "scenarios/solving"),
     "refinement": ("pipeline/refinement", "twin/derivatives", "scenarios/stages/refine"),
     "comparison": (
         "validation/compare", "validation/structure", "validation/score", "validation/lattice_match",

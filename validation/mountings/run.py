@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from twin.files.atomic import sha256_file
 from twin.files.errors import InputError
 from twin.files.json import parse_json
 from validation.command import edtwin, end_running
@@ -24,11 +25,13 @@ from validation.mountings.record import (
     digests_through,
     read_record,
     read_records,
+    record_path,
     write_record,
 )
 
 KEEP_FREE_BYTES = 10 * 1024**3  # of the disk; below it the frames of finished runs are removed
-_BULKY = ("truth/exposures", "frames.nxs", "peaks.npz", "density.ccp4", "report.html")
+_FRAMES, _SOLUTION = "frames.nxs", "solution.npz"
+_BULKY = ("truth/exposures", _FRAMES, "peaks.npz", "density.ccp4", "report.html")
 
 Say = Callable[[str], None]
 
@@ -72,7 +75,7 @@ def _run_job(job: Job, *, folder: Path, through: str, show: Say) -> None:
         show(line(record))
         return record
 
-    record = read_record(folder, scenario=job.name, seed=job.seed)
+    record = _of_this_solver(job, folder=folder, path=path)
     if record is None:
         record = keep(_solved(job, path))
     if job.refined and through == REFINED:
@@ -84,6 +87,31 @@ def _run_job(job: Job, *, folder: Path, through: str, show: Say) -> None:
                 keep(_refined(label, sets, path, record))
     if (record.complete or not job.refined) and shutil.disk_usage(folder).free < KEEP_FREE_BYTES:
         _slim(path)
+
+
+def _of_this_solver(job: Job, *, folder: Path, path: Path) -> Record | None:
+    """The record of a job; its reflections are solved again where nothing but the solution's code has changed since.
+
+    The same solution to the last bit: what was made from it holds, under the digest of now. Another one: its records
+    are removed, and the run goes on from its reflections.
+    """
+    names = (job.name, *(() if job.again is None else job.again[:1]))
+    known = [r for r in (read_record(folder, scenario=name, seed=job.seed) for name in names) if r is not None]
+    if known and _only_solver_changed(known[0]) and (path / _FRAMES).is_file() and (path / _SOLUTION).is_file():
+        before = sha256_file(path / _SOLUTION)
+        edtwin("solve", str(path), log=_log(path))
+        same = sha256_file(path / _SOLUTION) == before
+        for record in known:
+            if same:
+                write_record(folder, replace(record, code={**record.code, **digests_through(SOLVED)}))
+            else:
+                record_path(folder, scenario=record.scenario, seed=record.seed).unlink()
+    return read_record(folder, scenario=job.name, seed=job.seed)
+
+
+def _only_solver_changed(record: Record) -> bool:
+    changed = {part for part, digest in digests_through(SOLVED).items() if record.code.get(part) != digest}
+    return changed == {"solution"}
 
 
 def _solved(job: Job, path: Path) -> Record:
