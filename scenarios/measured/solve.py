@@ -49,7 +49,7 @@ def solve_measured(*, data: Path, asked: Asked, folder: Path, overwrite: bool, p
     )  # fmt: skip
     seconds = process_time() - begin
     _write(folder, solution, wavelength_angstrom=found.wavelength_angstrom)
-    notes = (found.note, said, _numbers(used))
+    notes = (found.note, said, _numbers(used), _asked(asked))
     _write_summary(folder, data=data, asked=asked, solution=solution, used=used, notes=notes, cpu_s=seconds)
     _write_report(folder, data=data, asked=asked, solution=solution, notes=notes)
     return solution
@@ -64,6 +64,16 @@ def _check(asked: Asked) -> None:
         raise InputError(f"--composition: {error}") from None
     if asked.d_min_angstrom is not None and not 0.2 <= asked.d_min_angstrom <= 3.0:
         raise InputError(f"--d-min is {asked.d_min_angstrom:g}; allowed are 0.2 to 3 Å")
+
+
+def _asked(asked: Asked) -> str:
+    """The options as a sentence."""
+    o = asked.options
+    missing = {"bound": f"up to |E| {o.bound_e:g}", "float": "freely", "zero": "not at all"}[o.missing]
+    return (
+        f"Charge flipping on |{o.normalise}|, {o.cycles} cycles below {o.threshold:g} σ, {100 * o.weak_share:g} % of "
+        f"the reflections turned, unmeasured ones float {missing}; at most {asked.starts} starts, seed {asked.seed}"
+    )
 
 
 def _numbers(data: LaueData) -> str:

@@ -1,4 +1,4 @@
-"""Figures of structures: the radar of deviations, and a section through the solution's density."""
+"""Figures of structures: the radar of deviations, and sections through the solution's density."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
@@ -93,49 +94,76 @@ class _Slab:
     atoms: NDArray[np.int64]
 
 
-def density_section(*, crystal: Crystal, density: Floats) -> Figure:
-    """A map (u, v, w) in the layer that holds most atoms: largest value over a thin slab, with the atoms drawn in."""
+def density_sections(*, crystal: Crystal, density: Floats) -> Figure:
+    """A map (u, v, w) in three layers, normal to each axis where most atoms lie: largest value over a thin slab, with
+    the atoms drawn in."""
     atoms = expand_to_p1(crystal)
-    slab = _best_slab(crystal, atoms)
-    i, j = [a for a in range(3) if a != slab.axis]
+    slabs = [_best_slab(crystal, atoms, axis) for axis in range(3)]
+    direct = direct_matrix(crystal.cell)
+    sizes = [np.ptp(_corners(direct, slab.axis), axis=1) for slab in slabs]
+    elements = sorted({str(atoms.element[a]) for slab in slabs for a in slab.atoms})
+
+    def paint(axes: Axs) -> None:
+        for ax, slab in zip(axes[0], slabs, strict=True):
+            _paint_section(ax, crystal, density, slab, atoms)
+        handles = [Line2D([], [], ls="", marker="o", mfc="none", mec=_colour(e), mew=1.8, ms=10, label=e)
+                   for e in elements]  # fmt: skip
+        axes[0, 2].legend(handles=handles, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+
+    widest = sum(float(s[0]) for s in sizes)
+    height = 1.2 + min(9.2 * max(float(s[1]) for s in sizes) / widest, 6.0)
+    return draw(paint, width=11.0, height=height, columns=3, width_ratios=[float(s[0]) for s in sizes])
+
+
+def _colour(element: str) -> str:
+    return ELEMENT_COLOUR.get(element, INK)
+
+
+def _corners(direct: Floats, axis: int) -> Floats:
+    """Corners of the face of the cell that an axis does not lie in, drawn in their plane; (2, 4) in Å."""
+    i, j = _others(axis)
+    return np.asarray(_plane_matrix(direct[:, [i, j]]) @ np.array([[0.0, 1.0, 1.0, 0.0], [0.0, 0.0, 1.0, 1.0]]))
+
+
+def _others(axis: int) -> tuple[int, int]:
+    i, j = (a for a in range(3) if a != axis)
+    return i, j
+
+
+def _paint_section(ax: Any, crystal: Crystal, density: Floats, slab: _Slab, atoms: P1Atoms) -> None:
+    i, j = _others(slab.axis)
     image = _slab_maximum(density, slab, crystal)
     plane = _plane_matrix(direct_matrix(crystal.cell)[:, [i, j]])
     u, v = np.meshgrid(*[np.arange(n + 1) / n for n in image.shape], indexing="ij")
     x, y = np.einsum("ij,jab->iab", plane, np.stack([u, v]))
-
-    def paint(axes: Axs) -> None:
-        ax = axes[0, 0]
-        closed = np.pad(image, ((0, 1), (0, 1)), mode="wrap")
-        low, high = np.quantile(image, 0.5), np.max(image)
-        mesh = ax.pcolormesh(x, y, np.clip(closed, low, high), cmap="Blues", shading="gouraud", rasterized=True)
-        mesh.set_clim(low, high)
-        for element in sorted({str(atoms.element[a]) for a in slab.atoms}):
-            own = [a for a in slab.atoms if atoms.element[a] == element]
-            where = _inside(atoms.fract[own][:, [i, j]]) @ plane.T
-            ax.plot(*where.T, "o", mfc="none", mec="white", mew=3.6, ms=15)
-            ax.plot(*where.T, "o", mfc="none", mec=ELEMENT_COLOUR.get(element, INK), mew=1.8, ms=15, label=element)
-        ax.set(aspect="equal", xlabel=f"along {'abc'[i]} (Å)", ylabel=f"towards {'abc'[j]} (Å)")
-        ax.set_title(f"{'xyz'[slab.axis]} = {slab.height:.3f} ± {HALF_SLAB_ANGSTROM} Å")
-        ax.grid(False)
-        ax.tick_params(colors=MUTED)
-        ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
-
-    aspect = float(np.ptp(y) / np.ptp(x))
-    return draw(paint, width=5.4, height=1.1 + 4.1 * min(aspect, 1.6))
+    closed = np.pad(image, ((0, 1), (0, 1)), mode="wrap")
+    low, high = np.quantile(image, 0.5), np.max(image)
+    mesh = ax.pcolormesh(x, y, np.clip(closed, low, high), cmap="Blues", shading="gouraud", rasterized=True)
+    mesh.set_clim(low, high)
+    for element in sorted({str(atoms.element[a]) for a in slab.atoms}):
+        own = [a for a in slab.atoms if atoms.element[a] == element]
+        where = _inside(atoms.fract[own][:, [i, j]]) @ plane.T
+        ax.plot(*where.T, "o", mfc="none", mec="white", mew=3.0, ms=11)
+        ax.plot(*where.T, "o", mfc="none", mec=_colour(element), mew=1.6, ms=11)
+    ax.set(aspect="equal", xlabel=f"along {'abc'[i]} (Å)", ylabel=f"towards {'abc'[j]} (Å)")
+    depth = slab.height * crystal.cell.parameters[slab.axis]
+    ax.set_title(f"{'xyz'[slab.axis]} = {slab.height:.3f} ({depth:.2f} ± {HALF_SLAB_ANGSTROM} Å)")
+    ax.grid(False)
+    ax.tick_params(colors=MUTED)
 
 
-def _best_slab(crystal: Crystal, atoms: P1Atoms) -> _Slab:
-    """The layer, through one of the sites, that holds most atoms; a layer with every element counts double."""
+def _best_slab(crystal: Crystal, atoms: P1Atoms, axis: int) -> _Slab:
+    """The layer normal to an axis, through one of the sites, that holds most atoms; one with every element counts
+    double."""
     kinds = len(set(atoms.element))
+    length = crystal.cell.parameters[axis]
     best, best_score = None, -1.0
-    for axis in (2, 1, 0):
-        length = crystal.cell.parameters[axis]
-        for height in np.unique(np.round(atoms.fract[:, axis] % 1.0, 4)):
-            offset = (atoms.fract[:, axis] - height + 0.5) % 1.0 - 0.5
-            own = np.flatnonzero(np.abs(offset) * length < HALF_SLAB_ANGSTROM)
-            score = len(own) / length * (2.0 if len({atoms.element[a] for a in own}) == kinds else 1.0)
-            if score > best_score + 1e-9:
-                best, best_score = _Slab(axis=axis, height=float(height), atoms=own), score
+    for height in np.unique(np.round(atoms.fract[:, axis] % 1.0, 4)):
+        offset = (atoms.fract[:, axis] - height + 0.5) % 1.0 - 0.5
+        own = np.flatnonzero(np.abs(offset) * length < HALF_SLAB_ANGSTROM)
+        score = len(own) * (2.0 if len({atoms.element[a] for a in own}) == kinds else 1.0)
+        if score > best_score + 1e-9:
+            best, best_score = _Slab(axis=axis, height=float(height), atoms=own), score
     assert best is not None
     return best
 

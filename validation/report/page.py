@@ -193,14 +193,14 @@ def _truth(scores: Scores) -> Figure | None:
 def _density(run: RunView) -> Figure | None:
     s, averaged = run.solution, run.refinement("kinematical_averaged")
     if s is not None and s.crystal is not None and s.density is not None and np.ptp(s.density) > 0:
-        return structure.density_section(crystal=s.crystal, density=s.density)
+        return structure.density_sections(crystal=s.crystal, density=s.density)
     if averaged is None or len(averaged.hkl) == 0:
         return None
-    return structure.density_section(crystal=averaged.crystal, density=observed_density(averaged))
+    return structure.density_sections(crystal=averaged.crystal, density=observed_density(averaged))
 
 
 def _density_caption(run: RunView) -> str:
     source = "Map of the observed amplitudes with the phases of the averaged kinematical model"
     if run.solution is not None and run.solution.density is not None:
         source = "Density of the solution"
-    return f"{source} in the layer with most atoms, largest value over a thin slab; circles: atoms of the model."
+    return f"{source} in the layer with most atoms normal to each axis, largest value in a slab; circles: the model."

@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from pipeline.types import Solution
-from validation.plots.structure import density_section
+from validation.plots.structure import density_sections
 from validation.plots.style import svg
 from validation.report.solution import candidate_table, peak_table, start_table
 from validation.report.tables import ReportTable, TableRow, number
@@ -60,7 +60,7 @@ def short_page(*, eyebrow: str, title: str, subtitle: str, parts: Sequence[Part]
 
 
 def solution_page(*, title: str, solution: Solution, notes: Sequence[str]) -> str:
-    """Verdict, atoms, a section through the density, groups with their scores, starts and peaks."""
+    """Verdict, atoms, sections through the density, groups with their scores, starts and peaks."""
     parts: list[Part] = []
     crystal, density = solution.crystal, solution.density
     if crystal is not None:
@@ -70,8 +70,8 @@ def solution_page(*, title: str, solution: Solution, notes: Sequence[str]) -> st
         )
         parts.append(Part(title="Atoms", table=ReportTable(head=("site", "element", "x", "y", "z", "occ."), rows=rows)))
         if density is not None and np.ptp(density) > 0:
-            picture = data_url(density_section(crystal=crystal, density=density))
-            caption = "The layer with most atoms, largest value over a thin slab; circles: atoms of the model."
+            picture = data_url(density_sections(crystal=crystal, density=density))
+            caption = "The layer with most atoms normal to each axis, largest value in a thin slab; circles: the model."
             parts.append(Part(title="Density", picture=picture, caption=caption))
     tables = (
         ("Space groups tried", candidate_table(solution)),
