@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from validation.mountings.jobs import FEWER, SERIAL, jobs_of
+from validation.mountings.jobs import SERIAL, jobs_of
 from validation.mountings.record import FOLDER as MOUNTINGS
 from validation.mountings.run import run_folder, run_mountings
 from validation.rows import Row, at_least, at_most, write_rows
@@ -18,6 +18,7 @@ from validation.serial.loosened import TURNS_DEG, loosened_runs
 from validation.serial.page import write_page
 from validation.serial.runs import Finished, kept_run
 
+SERIES = 2  # whole ones
 EXPOSURES_S, EXPOSURE_FRAMES = (0.5, 0.05, 0.01, 0.005), 60
 MOTIONS_DEG, MOTION_FRAMES = (0.0, 1.0, 2.0), 40
 KINEMATICAL_ONLY = ("refinement.frame_based=false", "refinement.dynamical=false")
@@ -64,7 +65,7 @@ def run_serial(*, out: Path, quick: bool, page: Path | None = None) -> list[Row]
 def whole_series(out: Path, folder: Path) -> list[Finished]:
     """The series of 812 stills, solved as mountings of the study, then refined kinematically; the first also reduced
     to the edge of the detector."""
-    jobs, mountings = jobs_of((SERIAL,), count=FEWER[SERIAL]), out / MOUNTINGS
+    jobs, mountings = jobs_of((SERIAL,), count=SERIES), out / MOUNTINGS
     run_mountings(jobs, folder=mountings)
     return [
         kept_run(
