@@ -40,8 +40,8 @@ higher order, no other choice of elements (all orders, mixed positions, exchange
 an atom that was left out. "As well" is Vuong's test of the likelihoods with Schwarz's penalty: less than three standard
 deviations apart. Choices of elements on the positions of an oxide that are not told so may be told by bond valences, if
 these are beyond doubt (decision 30). *Ambiguous* passes all but the last, and names the alternatives. Anything else is
-*not solved*; the best model is kept, with the reason. Of a structure without a centre of inversion the verdict says that
-averaged intensities do not tell its hand or absolute structure.
+*not solved*; the best model is kept, with the reason. Of a structure without a centre of inversion the verdict says
+that averaged intensities do not tell its hand or absolute structure.
 
 **A caution.** The model's amplitudes are k |F|^p with p between ½ and 1 refined, for multiple scattering compresses the
 strong reflections. The conditions I^0.75 and I^0.5 are compressed by just such a law, so that R goes to zero on them:
@@ -55,8 +55,8 @@ R 22 % before anything is refined, false minima with 32 % and more: the data dec
 With the phases of weak reflections turned it comes out, every atom with its element. The intensities do not tell Si
 from Al (14 and 13 electrons); bond valences do, and the verdict says that they alone did. This evidence was added after
 albite had been *ambiguous* for want of it; sillimanite, among the other groups, was added with it. α-Glycine is found
-with every atom in place, but C, N and O are not told apart from one another by these data. Bond lengths do not help: they
-are off by up to 0.07 Å, and glycolamide, HOCH₂CONH₂, has the same composition and the same skeleton with N and an O
+with every atom in place, but C, N and O are not told apart from one another by these data. Bond lengths do not help:
+they are off by up to 0.07 Å, and glycolamide, HOCH₂CONH₂, has the same composition and the same skeleton with N and an O
 exchanged and bonds that differ by 0.05 to 0.08 Å.
 
 **Options** (`edtwin solve --set`) are compared by phases alone: four random starts, the map against the true one, right
