@@ -56,8 +56,8 @@ With the phases of weak reflections turned it comes out, every atom with its ele
 from Al (14 and 13 electrons); bond valences do, and the verdict says that they alone did. This evidence was added after
 albite had been *ambiguous* for want of it; sillimanite, among the other groups, was added with it. α-Glycine is found
 with every atom in place, but C, N and O are not told apart from one another by these data. Bond lengths do not help:
-they are off by up to 0.07 Å, and glycolamide, HOCH₂CONH₂, has the same composition and the same skeleton with N and an O
-exchanged and bonds that differ by 0.05 to 0.08 Å.
+they are off by up to 0.07 Å, and glycolamide, HOCH₂CONH₂, has the same composition and the same skeleton with N and an
+O exchanged and bonds that differ by 0.05 to 0.08 Å.
 
 **Options** (`edtwin solve --set`) are compared by phases alone: four random starts, the map against the true one, right
 above a correlation of 0.8. What comes after (a second batch of starts, groups, models tested by omission) mends most of
