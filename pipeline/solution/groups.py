@@ -83,17 +83,24 @@ def _same_centring(hall: str, centring: str) -> bool:
 
 @lru_cache(maxsize=64)
 def settings(laue: str, centring: str) -> tuple[Setting, ...]:
-    """Every tabulated setting with this Laue class (in these axes) and lattice type, highest order first."""
+    """Every setting of gemmi's tables with this Laue class (in these axes) and lattice type, highest order first.
+
+    Of settings that differ by the choice of the origin alone the one of the International Tables is taken, and of
+    their two choices that at the centre of inversion.
+    """
     wanted = {r.tobytes() for r in np.ascontiguousarray(point_rotations(laue, friedel=True))}
     basis = primitive_basis(centring)
     inverse = np.linalg.inv(basis)
     found: dict[str, Setting] = {}
+    tabulated = {str(group.hall) for group in gemmi.spacegroup_table_itb()}
     names = {str(group.xhm()) for group in gemmi.spacegroup_table_itb()}
-    for group in gemmi.spacegroup_table_itb():
+    for group in gemmi.spacegroup_table():  # those of the International Tables come first
         if str(group.xhm()).endswith(":1") and str(group.xhm())[:-1] + "2" in names:
-            continue  # the other origin choice, at the inversion centre, says the same
+            continue
         laue_rotations = {r.tobytes() for r in np.ascontiguousarray(point_rotations(group.hall, friedel=True))}
         if laue_rotations != wanted or group.hall in found or not _same_centring(group.hall, centring):
+            continue
+        if str(group.hall) not in tabulated and any(s.number == group.number for s in found.values()):
             continue
         ops = primitive_operations(group.hall)
         found[group.hall] = Setting(
