@@ -18,6 +18,8 @@ DIFFERENCE_PEAK = 0.35  # of the lowest atom: right models have 0.0-0.25, displa
 EXCELLENT_R, EXCELLENT_PEAK = 0.05, 0.1  # atoms that stay may have a symmetry that hides where the others were
 DOUBTFUL = 1.4  # factor on the figure of a model that failed its test
 GOOD_R, GOOD_RESIDUAL = 0.12, 0.25
+FITTING_R, FITTING_RESIDUAL = 0.06, 0.5  # amplitudes explained so well outweigh a density that is half explained,
+DATA_A_PARAMETER = 8  # when there are that many of them: phases of pseudo-symmetric structures are poor
 SAME_R = 0.004  # models of two starts with R closer than this are one
 
 
@@ -50,7 +52,8 @@ class Attempt:
     @property
     def good(self) -> bool:
         """Beyond doubt: nothing else needs to be tried on this phase set."""
-        return self.model is not None and self.model.r < GOOD_R and self.model.residual < GOOD_RESIDUAL
+        model = self.model
+        return model is not None and ((model.r < GOOD_R and model.residual < GOOD_RESIDUAL) or fits(model))
 
     @property
     def convincing(self) -> bool:
@@ -73,7 +76,7 @@ class Attempt:
         if model is None:
             return ("there is no model",)
         found = []
-        if model.r > SOLVED_R or (model.residual > SOLVED_RESIDUAL and not self.vouched):
+        if model.r > SOLVED_R or (model.residual > SOLVED_RESIDUAL and not self.vouched and not fits(model)):
             found.append("the fit is too poor")
         if self.recovered is None:
             found.append("it was not tested")
@@ -82,6 +85,12 @@ class Attempt:
         if self.difference > DIFFERENCE_PEAK:
             found.append(f"the difference map has a peak of {self.difference:.1f} of the lowest atom")
         return tuple(found)
+
+
+def fits(model: Model) -> bool:
+    """Whether the amplitudes alone speak for a model: chance gives no such R with so many data a parameter."""
+    data = len(model.explanation.log_likelihood) / max(model.explanation.parameters, 1)
+    return model.r < FITTING_R and model.residual < FITTING_RESIDUAL and data > DATA_A_PARAMETER
 
 
 def modelled(attempts: list[Attempt]) -> list[Attempt]:

@@ -26,6 +26,7 @@ PEAKS = 4  # translations kept for each rotation
 STRONGEST = 700  # reflections that score a candidate
 MAP_LIMIT_PER_ANGSTROM = 1.25
 ROUGH_AGREEMENT = 0.25
+CLEARLY, MOST_INDEX = 0.2, 4  # better agreement of a group whose order is at least a fourth
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -268,6 +269,8 @@ def rank_groups(
 ) -> tuple[Candidate, ...]:
     """Settings whose operations all agree with the phases, highest order first, then by agreement.
 
+    Those that groups of lower order outdo come after these: a model in them would pass for one of pseudo-symmetry.
+
     ``phases`` is in primitive indices. Candidates with agreement ≥ 0.6 of the limit are listed for the record; the
     caller accepts those above ``agreement_limit``.
     """
@@ -291,5 +294,15 @@ def rank_groups(
         found.append(max((_candidate(setting, phases, trials[k], basis) for k in _apart(trials, order)),
                          key=lambda c: c.agreement))  # fmt: skip
     found = [c for c in found if c.agreement >= 0.6 * agreement_limit]
-    found.sort(key=lambda c: (c.agreement < agreement_limit, -c.order, -c.mean_agreement))
-    return tuple(found[:keep])
+    ranked = sorted(found, key=lambda c: (c.agreement < agreement_limit, _outdone(c, found), -c.order,
+                                          -c.mean_agreement))  # fmt: skip
+    return tuple(ranked[:keep])
+
+
+def _outdone(candidate: Candidate, others: list[Candidate]) -> bool:
+    """Whether a group of not much lower order agrees clearly better: a part of the operations is pseudo-symmetry."""
+    return any(
+        c.agreement > candidate.agreement + CLEARLY
+        for c in others
+        if 1 < c.order < candidate.order <= MOST_INDEX * c.order
+    )

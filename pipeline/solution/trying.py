@@ -20,8 +20,10 @@ from pipeline.solution.workspace import Model
 AGREEMENT_LIMIT = 0.5  # mean cos Δφ of the worst operation; φ_sym 0.42 is about 0.5
 PROMOTION_LIMIT = 0.7  # the same for phases calculated from a model
 PROMOTION_R = 0.4
-PLAUSIBLE_R = 0.25  # no other number of formula units is tried below this
+PLAUSIBLE_R, PLAUSIBLE_RESIDUAL = 0.25, 0.25  # no other number of formula units is tried below both
 MODELS_PER_START = 5
+NUMBERS, MORE_NUMBERS = 2, 6  # of formula units that are tried; more where the phases agree well with the group
+AGREES_WELL = 0.75
 
 
 def try_phases(
@@ -69,7 +71,7 @@ def _ranked(problem: Problem, f: Complexes, agreement_limit: float) -> tuple[Can
 def _best_model(problem: Problem, candidate: Candidate, phased: Complexes) -> Model | None:
     space = workspace(problem, candidate.setting.hall)
     best: Model | None = None
-    tried = 0
+    tried, most = 0, MORE_NUMBERS if candidate.agreement > AGREES_WELL else NUMBERS
     for number in problem.numbers:
         model = build_model(space, phased, formula_units=number)
         if model is None:
@@ -77,7 +79,7 @@ def _best_model(problem: Problem, candidate: Candidate, phased: Complexes) -> Mo
         if best is None or model.figure < best.figure:
             best = model
         tried += 1
-        if tried >= 2 or best.r < PLAUSIBLE_R:
+        if tried >= most or (best.r < PLAUSIBLE_R and best.residual < PLAUSIBLE_RESIDUAL):
             break
     return best
 
