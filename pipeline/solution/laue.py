@@ -164,7 +164,7 @@ def classes_obeyed(crystal: Crystal) -> list[str]:
     Highest order first. Atoms that lie within the errors where a group of a higher class would have them are no chance.
     """
     own = _rotations(laue_hall(crystal.hall))
-    centring = next((c for c in CENTRINGS if _centred_as(crystal.hall, c)), "")
+    centring = centring_of(crystal.hall)
     if not centring:
         return []
     reciprocal = reciprocal_matrix(crystal.cell)
@@ -179,9 +179,11 @@ def classes_obeyed(crystal: Crystal) -> list[str]:
                    rank_groups(phases=phases, laue=h, centring=centring, agreement_limit=OBEYED))]  # fmt: skip
 
 
-def _centred_as(hall: str, centring: str) -> bool:
+def centring_of(hall: str) -> str:
+    """Lattice letter of a group's centring vectors; empty when it is none that is known."""
     found = {tuple(np.round(v, 4)) for v in centring_vectors(hall)}
-    return found == {tuple(np.round(v, 4)) for v in ((0.0, 0.0, 0.0), *CENTRINGS[centring])}
+    return next((c for c, vectors in CENTRINGS.items()
+                 if found == {tuple(np.round(v, 4)) for v in ((0.0, 0.0, 0.0), *vectors)}), "")  # fmt: skip
 
 
 def _in_class_obeyed(

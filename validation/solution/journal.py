@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from validation.kept import ROOT, digest_of
-from validation.solution.trial import Task, Trial
+from validation.solution.trial import Trial
 
 _SOURCES = (
     "pipeline/solution/*.py", "validation/compare/*.py", "validation/solution/conditions.py",
@@ -33,25 +33,40 @@ def code_digest() -> str:
 
 
 @cache
+def settings_digest() -> str:
+    """The same for trials of random structures in every setting."""
+    return code_digest()[:8] + digest_of([ROOT / "validation/solution/settings.py"])[:8]
+
+
+@cache
 def rows_digest() -> str:
     """Digest of the code that the rows beside the trials depend on: measured lists and peers."""
     return digest_of(p for pattern in (*_SOURCES, *_MORE) for p in sorted(ROOT.glob(pattern)))
 
 
-class Journal:
-    """A file of trials, one JSON object a line, written as they end."""
+class Trying(Protocol):
+    """What a journal keeps: a trial with a key."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    @property
+    def key(self) -> tuple[str, str, int]: ...
+
+    def run(self) -> Trial: ...
+
+
+class Journal:
+    """A file of trials, one JSON object a line, written as they end; ``code``: digest of what decides them."""
+
+    def __init__(self, path: Path, *, code: str) -> None:
+        self._path, self._code = path, code
         self._kept: dict[tuple[str, str, int], Trial] = {}
         if path.is_file():
             for line in path.read_text(encoding="utf-8").splitlines():
                 record = _parsed(line)
-                if record is not None and record.pop("code", "") == code_digest():
+                if record is not None and record.pop("code", "") == code:
                     trial = _trial(record)
                     self._kept[(trial.material, trial.condition, trial.seed)] = trial
 
-    def completed(self, tasks: Iterable[Task]) -> Iterator[Trial]:
+    def completed(self, tasks: Iterable[Trying]) -> Iterator[Trial]:
         """Every task's trial: the kept one, or a new one that is written at once."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
         for task in tasks:
@@ -59,7 +74,7 @@ class Journal:
             if trial is None:
                 trial = task.run()
                 with self._path.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps({"code": code_digest(), **asdict(trial)}) + "\n")
+                    file.write(json.dumps({"code": self._code, **asdict(trial)}) + "\n")
             yield trial
 
 

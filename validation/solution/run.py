@@ -10,19 +10,27 @@ from validation.realdata import data_folder
 from validation.rows import Row, write_rows
 from validation.solution.conditions import ELEVEN, NONSENSE, THICK
 from validation.solution.flipping import VARIANTS, option_rows
-from validation.solution.journal import Journal, rows_digest
+from validation.solution.journal import Journal, code_digest, rows_digest, settings_digest
 from validation.solution.matcher import matcher_rows
 from validation.solution.materials import OTHERS, STUDY
 from validation.solution.measured import CASES
 from validation.solution.page import write_page
 from validation.solution.peer import cctbx_rows
-from validation.solution.tables import group_rows, measured_rows, nonsense_rows, study_rows, thick_rows
+from validation.solution.settings import setting_tasks
+from validation.solution.tables import (
+    group_rows,
+    measured_rows,
+    nonsense_rows,
+    setting_rows,
+    study_rows,
+    thick_rows,
+)
 from validation.solution.trial import tasks
 
 FIRST_SEED = 2000  # seeds below it were used while the solver was made
 REALISATIONS, OTHERS_EACH, THICK_EACH, NONSENSE_EACH = 10, 3, 3, 1
 OTHER_CONDITIONS = ("clean", "noise 20 %", "I^0.75", "all together")
-PEER_SEEDS, OPTION_SEEDS = 5, 3
+PEER_SEEDS, OPTION_SEEDS, QUICK_SETTINGS = 5, 3, 60
 
 
 def run_solution(*, out: Path, quick: bool, page: Path | None = None) -> list[Row]:
@@ -31,7 +39,7 @@ def run_solution(*, out: Path, quick: bool, page: Path | None = None) -> list[Ro
     Every trial is kept in ``out``/solution-trials.jsonl, and the rows of measured lists and peers beside it; they are
     not made again while the code is the same.
     """
-    journal = Journal(out / "solution-trials.jsonl")
+    journal = Journal(out / "solution-trials.jsonl", code=code_digest())
 
     def seeds(count: int) -> range:
         return range(FIRST_SEED, FIRST_SEED + (1 if quick else count))
@@ -41,6 +49,8 @@ def run_solution(*, out: Path, quick: bool, page: Path | None = None) -> list[Ro
     nonsense = list(journal.completed(tasks(STUDY | OTHERS, NONSENSE, seeds=seeds(NONSENSE_EACH))))
     chosen = {name: ELEVEN[name] for name in OTHER_CONDITIONS}
     others = list(journal.completed(tasks(OTHERS, chosen, seeds=seeds(OTHERS_EACH))))
+    drawn = Journal(out / "solution-settings.jsonl", code=settings_digest())
+    settings = list(drawn.completed(setting_tasks(every=QUICK_SETTINGS if quick else 1)))
     peer_seeds = seeds(PEER_SEEDS)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -54,7 +64,7 @@ def run_solution(*, out: Path, quick: bool, page: Path | None = None) -> list[Ro
     measured = kept_rows(out / "solution-measured.json", code=rows_digest(), recipe=repr(CASES),
                          make=lambda: measured_rows(data_folder()))  # fmt: skip
     rows = [*study_rows(study), *thick_rows(thick), *nonsense_rows(nonsense), *peer, *options,
-            *group_rows(others), *measured, *matcher]  # fmt: skip
+            *setting_rows(settings), *group_rows(others), *measured, *matcher]  # fmt: skip
     write_rows(out / "solution.json", rows)
     if page is not None:
         write_page(page, rows)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import gemmi
 import numpy as np
 
 from validation.rows import Row, at_least, at_most
 from validation.solution.materials import OTHERS
 from validation.solution.measured import LIMIT_ANGSTROM, Outcome, measured_outcomes
+from validation.solution.settings import NOT_DRAWN
 from validation.solution.trial import Trial
 
 SOLVED_PERCENT, CPU_S = 99.0, 2.0  # the goals
@@ -26,6 +28,25 @@ def study_rows(trials: Sequence[Trial]) -> list[Row]:
             if own:
                 rows.append(_pair_row(f"pair-{material}-{condition}", f"{material}, {condition}", own))
     return rows
+
+
+def setting_rows(trials: Sequence[Trial]) -> list[Row]:
+    """Random structures in every setting: totals, a line for each lattice system, and what was not solved."""
+    drawn = [t for t in trials if t.verdict != NOT_DRAWN]
+    if not drawn:
+        return []
+    without = ", ".join(t.material for t in trials if t.verdict == NOT_DRAWN)
+    rows = [Row(id="setting-drawn", quantity="settings for which a structure was drawn", value=float(len(drawn)),
+                unit="", n=len(trials), note=f"none for {without}" if without else ""),
+            *_totals(drawn, prefix="setting")]  # fmt: skip
+    for system in dict.fromkeys(_system(t) for t in drawn):
+        own = [t for t in drawn if _system(t) == system]
+        rows.append(_pair_row(f"setting-{system}", system, own))
+    return rows
+
+
+def _system(trial: Trial) -> str:
+    return str(gemmi.SpaceGroup(trial.material).crystal_system_str())
 
 
 def _totals(trials: Sequence[Trial], *, prefix: str) -> list[Row]:

@@ -15,7 +15,7 @@ from validation.realdata import data_folder
 from validation.report.solution import candidate_table, peak_table, start_table
 from validation.solution import journal
 from validation.solution.conditions import ELEVEN, NONSENSE, THICK, simulated_data
-from validation.solution.journal import Journal
+from validation.solution.journal import Journal, code_digest
 from validation.solution.matcher import VARIABLE, displaced, matcher_rows
 from validation.solution.materials import OTHERS, STUDY
 from validation.solution.measured import (
@@ -34,11 +34,11 @@ CLEAN = {"clean": ELEVEN["clean"]}
 
 def test_a_study_that_was_cut_off_goes_on(tmp_path: Path) -> None:
     path = tmp_path / "trials.jsonl"
-    first = list(Journal(path).completed(tasks(ANATASE, CLEAN, seeds=[1])))
+    first = list(Journal(path, code=code_digest()).completed(tasks(ANATASE, CLEAN, seeds=[1])))
     with path.open("a", encoding="utf-8") as file:
         file.write('{"code": "' + journal.code_digest() + '", "mater')  # cut off in the middle of a line
     times = path.stat().st_mtime_ns
-    again = list(Journal(path).completed(tasks(ANATASE, CLEAN, seeds=[1])))
+    again = list(Journal(path, code=code_digest()).completed(tasks(ANATASE, CLEAN, seeds=[1])))
     assert again == first
     assert path.stat().st_mtime_ns == times
     assert first[0].right
@@ -47,14 +47,14 @@ def test_a_study_that_was_cut_off_goes_on(tmp_path: Path) -> None:
 
 def test_trials_of_other_code_are_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "trials.jsonl"
-    list(Journal(path).completed(tasks(ANATASE, CLEAN, seeds=[1])))
+    list(Journal(path, code=code_digest()).completed(tasks(ANATASE, CLEAN, seeds=[1])))
     monkeypatch.setattr(journal, "code_digest", lambda: "another")
-    list(Journal(path).completed(tasks(ANATASE, CLEAN, seeds=[1])))
+    list(Journal(path, code=code_digest()).completed(tasks(ANATASE, CLEAN, seeds=[1])))
     assert len(path.read_text(encoding="utf-8").splitlines()) == 2
 
 
 def test_rows_and_page_of_a_few_trials(tmp_path: Path) -> None:
-    kept = Journal(tmp_path / "trials.jsonl")
+    kept = Journal(tmp_path / "trials.jsonl", code=code_digest())
     wurtzite = {"wurtzite": OTHERS["wurtzite"]}
     rows = [
         *study_rows(list(kept.completed(tasks(ANATASE, CLEAN, seeds=[1])))),
