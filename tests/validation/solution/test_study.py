@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
+import gemmi
 import numpy as np
 import pytest
 
 from pipeline.io.cif_pets import read_cif_pets
 from pipeline.solution.lists import kinematical_observations
+from pipeline.solution.peaks import distances, orbit_of
 from pipeline.solution.solve import solve_structure
+from twin.physics.lattice import direct_matrix
+from twin.physics.symmetry import operations
 from validation.realdata import data_folder
 from validation.report.solution import candidate_table, peak_table, start_table
-from validation.solution import journal
 from validation.solution.conditions import ELEVEN, NONSENSE, THICK, simulated_data
 from validation.solution.journal import Journal, code_digest
 from validation.solution.matcher import VARIABLE, displaced, matcher_rows
@@ -25,8 +29,9 @@ from validation.solution.measured import (
     solve_measured,
 )
 from validation.solution.page import write_page
-from validation.solution.tables import group_rows, nonsense_rows, study_rows, thick_rows
-from validation.solution.trial import tasks
+from validation.solution.settings import NOT_DRAWN, random_structure, setting_tasks
+from validation.solution.tables import group_rows, nonsense_rows, setting_rows, study_rows, thick_rows
+from validation.solution.trial import Trial, tasks
 
 ANATASE = {"anatase": STUDY["anatase"]}
 CLEAN = {"clean": ELEVEN["clean"]}
@@ -36,7 +41,7 @@ def test_a_study_that_was_cut_off_goes_on(tmp_path: Path) -> None:
     path = tmp_path / "trials.jsonl"
     first = list(Journal(path, code=code_digest()).completed(tasks(ANATASE, CLEAN, seeds=[1])))
     with path.open("a", encoding="utf-8") as file:
-        file.write('{"code": "' + journal.code_digest() + '", "mater')  # cut off in the middle of a line
+        file.write('{"code": "' + code_digest() + '", "mater')  # cut off in the middle of a line
     times = path.stat().st_mtime_ns
     again = list(Journal(path, code=code_digest()).completed(tasks(ANATASE, CLEAN, seeds=[1])))
     assert again == first
@@ -45,11 +50,10 @@ def test_a_study_that_was_cut_off_goes_on(tmp_path: Path) -> None:
     assert first[0].claimed
 
 
-def test_trials_of_other_code_are_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trials_of_other_code_are_made_again(tmp_path: Path) -> None:
     path = tmp_path / "trials.jsonl"
-    list(Journal(path, code=code_digest()).completed(tasks(ANATASE, CLEAN, seeds=[1])))
-    monkeypatch.setattr(journal, "code_digest", lambda: "another")
-    list(Journal(path, code=code_digest()).completed(tasks(ANATASE, CLEAN, seeds=[1])))
+    for code in ("one", "another"):
+        list(Journal(path, code=code).completed(tasks(ANATASE, CLEAN, seeds=[1])))
     assert len(path.read_text(encoding="utf-8").splitlines()) == 2
 
 
@@ -87,6 +91,44 @@ def test_tables_of_the_report_say_where_the_atoms_stand() -> None:
     assert [row.cells[6] for row in peaks.rows[:1]] == ["Ti1"]
     assert {row.cells[6] for row in peaks.rows[1:3]} == {"O1", "O2"}
     assert float(peaks.rows[0].cells[1]) > 2.0 * float(peaks.rows[1].cells[1])
+
+
+def test_a_setting_has_a_trial_unless_it_is_the_other_choice_of_origin() -> None:
+    tasks_ = setting_tasks()
+    names = [t.name for t in tasks_]
+    assert {gemmi.SpaceGroup(n).number for n in names} == set(range(1, 231))
+    assert len(set(names)) == len(names) > 500
+    assert not any(n.endswith(":1") for n in names)
+    assert len(setting_tasks(every=60)) < 12
+
+
+@pytest.mark.parametrize("name", ["P 2 2 21", "F 1 d 1", "C 4 2 21", "R 3 c:R", "P 43 3 2", "F d -3 c:2"])
+def test_a_random_structure_has_its_group_and_keeps_its_distances(name: str) -> None:
+    group = gemmi.SpaceGroup(name)
+    material = random_structure(group, seed=1)
+    assert material is not None
+    crystal = material.crystal
+    assert crystal.hall == group.hall
+    direct, ops = direct_matrix(crystal.cell), operations(crystal.hall)
+    for i, one in enumerate(crystal.sites):
+        for j, two in enumerate(crystal.sites):
+            apart = distances(np.array(one.fract), orbit_of(np.array(two.fract), ops), direct)
+            assert (apart[apart > 1e-3] if i == j else apart).min() > 1.5
+    again = random_structure(group, seed=1)
+    assert again is not None
+    assert again.crystal.sites == crystal.sites
+
+
+def test_rows_of_settings_count_what_was_drawn() -> None:
+    solved = Trial(material="P 1 2 1", condition="", seed=1, verdict="solved in P 1 2 1", space_group="P 1 2 1",
+                   right=True, max_distance_angstrom=0.01, missing=0, spurious=0, residual=0.1, cpu_s=1.0)  # fmt: skip
+    wrong = replace(solved, material="P 4", right=False)
+    nothing = replace(solved, material="P m -3 m", verdict=NOT_DRAWN, right=False)
+    rows = {row.id: row for row in setting_rows([solved, wrong, nothing])}
+    assert (rows["setting-drawn"].value, rows["setting-drawn"].n) == (2.0, 3)
+    assert rows["setting-drawn"].note == "none for P m -3 m"
+    assert (rows["setting-right"].value, rows["setting-false"].value) == (50.0, 1.0)
+    assert rows["setting-monoclinic"].value == 100.0
 
 
 def test_displacements_keep_the_special_positions() -> None:
@@ -148,15 +190,16 @@ def test_glycine_is_found_and_its_elements_are_left_open() -> None:
 
 @pytest.mark.slow
 @pytest.mark.realdata
-def test_albite_is_found_in_half_a_sphere_and_silicon_and_aluminium_are_left_open() -> None:
+def test_albite_is_found_in_half_a_sphere_and_its_bonds_tell_silicon_from_aluminium() -> None:
     outcome = solve_measured(_case("albite"), folder=data_folder())
     assert outcome.completeness < 0.5
     assert outcome.comparison is not None
     assert outcome.comparison.same_space_group
     assert outcome.comparison.missing == outcome.comparison.spurious == ()
     assert outcome.comparison.max_distance_angstrom < 0.2
-    assert outcome.solution.verdict.startswith("ambiguous")
-    assert "Si and Al exchanged" in outcome.solution.verdict
+    assert {m.label[:2] == m.other_label[:2] for m in outcome.comparison.sites if m.label[0] != "O"} == {True}
+    assert outcome.solution.verdict.startswith("solved")
+    assert "told by bond lengths alone from Si and Al exchanged" in outcome.solution.verdict
 
 
 def test_the_data_of_a_seed_are_the_same_twice() -> None:
