@@ -32,8 +32,8 @@ _STATE = """
 {count} records, where the goals ask for {asked} mountings of each row: n says how many stand behind a figure. A record
 of an earlier state of the code is kept and counted here; to have it made anew, delete its file (the run goes on from
 its frames when those are there). Where only the solution's code is another one, the reflections are solved again: the
-record holds when the solution is the same to the last bit, and is made anew when it is not. A digest is over all files
-of the packages, also those that these runs do not use.
+record holds when the atoms are the same to the last digit, and is made anew when they are not. A digest is over all
+files of the packages, also those that these runs do not use.
 
 """
 SECTIONS = (

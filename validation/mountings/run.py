@@ -13,7 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from twin.files.atomic import sha256_file
 from twin.files.errors import InputError
 from twin.files.json import parse_json
 from validation.command import edtwin, end_running
@@ -30,7 +29,7 @@ from validation.mountings.record import (
 )
 
 KEEP_FREE_BYTES = 10 * 1024**3  # of the disk; below it the frames of finished runs are removed
-_FRAMES, _SOLUTION = "frames.nxs", "solution.npz"
+_FRAMES, _ATOMS = "frames.nxs", "solution.cif"
 _BULKY = ("truth/exposures", _FRAMES, "peaks.npz", "density.ccp4", "report.html")
 
 Say = Callable[[str], None]
@@ -92,19 +91,22 @@ def _run_job(job: Job, *, folder: Path, through: str, show: Say) -> None:
 def _of_this_solver(job: Job, *, folder: Path, path: Path) -> Record | None:
     """The record of a job; its reflections are solved again where nothing but the solution's code has changed since.
 
-    The same solution to the last bit: what was made from it holds, under the digest of now. Another one: its records
-    are removed, and the run goes on from its reflections.
+    The same atoms to the last digit of the CIF: what was refined from them holds, and the record gets what is said of
+    the solution now. Other atoms: its records are removed, and the run goes on from its reflections.
     """
     names = (job.name, *(() if job.again is None else job.again[:1]))
     known = [r for r in (read_record(folder, scenario=name, seed=job.seed) for name in names) if r is not None]
-    if known and _only_solver_changed(known[0]) and (path / _FRAMES).is_file() and (path / _SOLUTION).is_file():
-        before = sha256_file(path / _SOLUTION)
+    atoms = path / _ATOMS
+    if known and _only_solver_changed(known[0]) and (path / _FRAMES).is_file() and atoms.is_file():
+        before = atoms.read_bytes()
         edtwin("solve", str(path), log=_log(path))
-        same = sha256_file(path / _SOLUTION) == before
-        for record in known:
-            if same:
-                write_record(folder, replace(record, code={**record.code, **digests_through(SOLVED)}))
-            else:
+        if atoms.is_file() and atoms.read_bytes() == before:
+            said = (_summary(path)[0] or {}).get("solution")
+            for record in known:
+                whole = {**(record.summary or {}), "solution": said}
+                write_record(folder, replace(record, code={**record.code, **digests_through(SOLVED)}, summary=whole))
+        else:
+            for record in known:
                 record_path(folder, scenario=record.scenario, seed=record.seed).unlink()
     return read_record(folder, scenario=job.name, seed=job.seed)
 

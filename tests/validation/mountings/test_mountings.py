@@ -151,11 +151,11 @@ def _solved_by_another_solver(folder, chain, *, differs):
     run_mountings(jobs_of(("mgti2o5",), count=1), folder=folder, show=str)
     path = folder / "runs" / f"mgti2o5-{SEEDS_FROM}"
     (path / "frames.nxs").write_bytes(b"frames")
-    (path / "solution.npz").write_bytes(b"a model")
+    (path / "solution.cif").write_bytes(b"a model")
     for record in read_records(folder):
         write_record(folder, replace(record, code={**record.code, "solution": "of yesterday"}))
     asked = chain()
-    asked.solution = path / "solution.npz"
+    asked.solution = path / "solution.cif"
     asked.model = b"another one" if differs else b"a model"
     run_mountings(jobs_of(("mgti2o5",), count=1), folder=folder, show=str)
     return asked
@@ -163,7 +163,7 @@ def _solved_by_another_solver(folder, chain, *, differs):
 
 def test_a_record_holds_when_the_solver_of_now_gives_the_same_model(tmp_path, chain):
     asked = _solved_by_another_solver(tmp_path, chain, differs=False)
-    assert asked.commands == ["solve"]
+    assert asked.commands == ["solve", "report"]
     records = read_records(tmp_path)
     assert [r.scenario for r in records] == ["mgti2o5", RANDOM]
     assert all(r.finished and r.code == code_digests() for r in records)
