@@ -28,6 +28,7 @@ CENTRINGS: dict[str, tuple[tuple[float, float, float], ...]] = {
     "F": ((0, 0.5, 0.5), (0.5, 0, 0.5), (0.5, 0.5, 0)),
 }
 ABSENT_RATIO = 0.12  # mean normalised intensity of a forbidden class that multiple scattering may reach
+REST_RATIO, REST_FACTOR = 0.03, 2.0  # of what a larger type forbids besides: this, or so many times the other's
 FLAT_MOMENT, WILSON_MOMENT = 1.8, 2.0  # <I²>/<I>²: 2 without a centre of inversion, 3 with one (Wilson 1949)
 
 
@@ -93,17 +94,29 @@ def centring_allows(hkl: Ints, centring: str) -> Bools:
 def find_centring(hkl: Ints, e_squared: Floats) -> str:
     """Lattice type with the most forbidden reflections among those whose forbidden class is dark.
 
-    Judged by mean normalised intensities (ratios within shells), never by significance.
+    Judged by mean normalised intensities (ratios within shells), never by significance. A type that forbids all that
+    another one does and more (F beside C) must leave the rest as dark as that one's: else it is pseudo-translation.
     """
-    best, absent_best = "P", 0
+    found: dict[str, NDArray[np.bool_]] = {}
     for name in CENTRINGS:
         absent = ~centring_allows(hkl, name)
-        count = int(absent.sum())
-        if count >= 8 and count > absent_best:
-            ratio = float(e_squared[absent].mean()) / max(float(e_squared[~absent].mean()), 1e-12)
-            if ratio < ABSENT_RATIO:
-                best, absent_best = name, count
-    return best
+        if int(absent.sum()) >= 8 and _ratio(e_squared, absent, ~absent) < ABSENT_RATIO:
+            found[name] = absent
+    kept = {
+        name: int(absent.sum())
+        for name, absent in found.items()
+        if all(
+            _ratio(e_squared, absent & ~part, ~absent)
+            <= max(REST_RATIO, REST_FACTOR * _ratio(e_squared, part, ~absent))
+            for part in found.values()
+            if part.sum() < absent.sum() and not np.any(part & ~absent)
+        )
+    }
+    return max(kept, key=lambda name: kept[name], default="P")
+
+
+def _ratio(e_squared: Floats, of: Bools, to: Bools) -> float:
+    return float(e_squared[of].mean()) / max(float(e_squared[to].mean()), 1e-12) if of.any() else 0.0
 
 
 def unlisted_centring(hkl: Ints, measured: Bools) -> str:

@@ -10,7 +10,7 @@ from pipeline.solution.flipping import Complexes
 from pipeline.solution.groups import Candidate, PhaseMap, primitive_basis, rank_groups, settings
 from pipeline.solution.laue import centring_of
 from pipeline.solution.solve import solve_structure
-from pipeline.solution.spots import centring_allows
+from pipeline.solution.spots import centring_allows, prepare
 from pipeline.solution.symmetrise import moved_origin
 from twin.model.crystal import Crystal
 from twin.physics.lattice import Ints, miller_indices, reciprocal_matrix
@@ -96,3 +96,23 @@ def test_another_number_of_formula_units_is_tried_where_the_first_leaves_the_map
                                cell=material.crystal.cell, composition=material.formula, seed=14)  # fmt: skip
     assert solution.verdict.startswith("solved in C 1 2 1"), solution.verdict
     assert dict(solution.evidence)["R"] < 0.06
+
+
+def test_pseudo_translation_is_no_centring() -> None:
+    """What F forbids beside C is weak here (a quarter of the rest), but what C forbids is dark."""
+    material = random_structure(gemmi.SpaceGroup("C m c a"), seed=3303)
+    assert material is not None
+    crystal = material.crystal
+    spots = prepare(merged=simulated_data(crystal, 3303, noise=0.1, d_min=0.8), cell=crystal.cell)
+    assert spots.centring == "C"
+    rest = ~centring_allows(spots.hkl, "F")
+    assert np.mean(spots.e[rest] ** 2) < 0.3 * np.mean(spots.e[~rest] ** 2)
+
+
+@pytest.mark.parametrize(("name", "centring"), [("F d d 2", "F"), ("F 2 2 2", "F"), ("R -3:H", "R"), ("I b c a", "I")])
+@pytest.mark.parametrize("forbidden", [0.0, 0.03])
+def test_a_centring_is_found_though_forbidden_reflections_are_lit(name: str, centring: str, forbidden: float) -> None:
+    material = random_structure(gemmi.SpaceGroup(name), seed=15)
+    assert material is not None
+    merged = simulated_data(material.crystal, 15, noise=0.2, d_min=0.8, forbidden=forbidden)
+    assert prepare(merged=merged, cell=material.crystal.cell).centring == centring
