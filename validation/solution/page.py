@@ -7,6 +7,7 @@ from pathlib import Path
 
 from validation.rows import Row, sections, write_markdown
 from validation.solution.journal import code_digest
+from validation.solution.settings import setting_tasks
 
 SECTIONS = (
     ("Four materials under eleven conditions", "study-"),
@@ -85,4 +86,7 @@ def write_page(path: Path, rows: Sequence[Row]) -> None:
     n = next((row.n for row in rows if row.id == "study-right"), 0)
     if n < FULL_STUDY:
         parts.append(f"\n**This edition holds {n} of the {FULL_STUDY} trials of the study.**\n")
+    tried, settings = next((row.n for row in rows if row.id == "setting-drawn"), 0), len(setting_tasks())
+    if tried < settings:
+        parts.append(f"\n**This edition holds {tried} of the {settings} settings of the tables.**\n")
     write_markdown(path, [*parts, *sections(rows, SECTIONS)])
