@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 from rich.console import Group
 from rich.table import Table
 
 from twin.files.cif import read_crystal
+from twin.files.errors import InputError
 from validation.compare import Comparison, compare_structures
 
+MODES: Mapping[str, Literal["best", "bcs"]] = {"best": "best", "bcs": "bcs"}
 
-def compared(reference: Path, other: Path) -> Group:
-    """Distances in Å after origin, setting and hand are matched, for the terminal."""
-    comparison = compare_structures(read_crystal(reference), read_crystal(other))
+
+def compared(reference: Path, other: Path, *, mode: str = "best") -> Group:
+    """Distances in Å after origin, setting and hand are matched, for the terminal; InputError for an unknown mode."""
+    if mode not in MODES:
+        raise InputError(f"--mode is '{mode[:40]}'; allowed are {', '.join(MODES)}")
+    comparison = compare_structures(read_crystal(reference), read_crystal(other), mode=MODES[mode])
     return Group(_sites(comparison, title=f"{reference.name} against {other.name}"), *_sentences(comparison))
 
 

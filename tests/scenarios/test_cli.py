@@ -10,6 +10,8 @@ import pytest
 
 from scenarios.cli.app import app
 from scenarios.cli.exits import BAD_INPUT, guarded
+from twin.files.cif import write_crystal
+from twin.model.crystal import Cell, Crystal, Site
 
 MATERIALS = Path(__file__).resolve().parents[2] / "scenarios" / "library" / "materials"
 
@@ -34,6 +36,7 @@ def _run(*arguments: str) -> int:
         (("report", "."), "is not a run folder"),
         (("reduce", "."), "is not a run folder"),
         (("compare", "a.cif", "b.cif"), "a.cif"),
+        (("compare", "a.cif", "b.cif", "--mode", "worst"), "--mode is 'worst'; allowed are best, bcs"),
         (("reduce",), "or --frames PATH"),
         (("reduce", "--frames", "nothing.nxs"), "nothing.nxs"),
         (("reduce", "ito-01", "--frames", "nothing.nxs"), "not both"),
@@ -74,6 +77,27 @@ def test_a_scenario_is_shown_as_it_would_be_used(capsys: pytest.CaptureFixture[s
 def test_two_structures_are_compared(capsys: pytest.CaptureFixture[str]) -> None:
     assert _run("compare", str(MATERIALS / "anatase.cif"), str(MATERIALS / "anatase.cif")) == 0
     assert "largest 0.0000 Å" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("mode", "figures"), [("bcs", ("mean 0.8733", "largest 1.0159", "Δ = 0.387")), ("best", ("mean 0.0",))])
+def test_structures_are_compared_as_compstru_does_when_asked(
+    mode: str, figures: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """CdWO4 against MnWO4, the worked example of de la Flor et al. (2016)."""
+    atoms = {
+        "cd": ((7.6269, 5.0780, 5.8670, 138.79), (("Cd1", "Cd", (0.5, 0.302, 0.25)), ("W1", "W", (0.0, 0.1784, 0.25)),
+               ("O1", "O", (0.811, 0.901, 0.265)), ("O2", "O", (0.75, 0.36, 0.143)))),
+        "mn": ((4.8237, 5.7552, 5.0019, 91.0838), (("Mn1", "Mn", (0.5, 0.6849, 0.25)), ("W1", "W", (0.0, 0.1798, 0.25)),
+               ("O1", "O", (0.2105, 0.1024, 0.9412)), ("O2", "O", (0.2503, 0.3744, 0.3938)))),
+    }  # fmt: skip
+    for name, ((a, b, c, beta), sites) in atoms.items():
+        cell = Cell(a_angstrom=a, b_angstrom=b, c_angstrom=c, alpha_deg=90.0, beta_deg=beta, gamma_deg=90.0)
+        write_crystal(Crystal(name=name, cell=cell, hall="-P 2yc", sites=tuple(
+            Site(label=label, element=element, fract=fract) for label, element, fract in sites)),
+            tmp_path / f"{name}.cif")  # fmt: skip
+    assert _run("compare", str(tmp_path / "cd.cif"), str(tmp_path / "mn.cif"), "--mode", mode) == 0
+    said = capsys.readouterr().out
+    assert all(figure in said for figure in figures), said
 
 
 def test_help_is_no_error(capsys: pytest.CaptureFixture[str]) -> None:
