@@ -40,7 +40,7 @@ def show(name: Annotated[str, typer.Argument(metavar="SCENARIO")], sets: Sets = 
 def compare(
     reference: Annotated[Path, typer.Argument(metavar="A.cif")],
     other: Annotated[Path, typer.Argument(metavar="B.cif")],
-    mode: Annotated[str, typer.Option(metavar="best|bcs", help="bcs: lattices first, as COMPSTRU does.")] = "best",
+    mode: Annotated[str, typer.Option(metavar="best|bcs", help="bcs: lattices first, like COMPSTRU.")] = "best",
 ) -> None:
     """Distances between the atoms of two structures after origin, setting and hand are matched."""
     from scenarios.comparison import compared
