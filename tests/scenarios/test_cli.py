@@ -79,7 +79,9 @@ def test_two_structures_are_compared(capsys: pytest.CaptureFixture[str]) -> None
     assert "largest 0.0000 Å" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("mode", "figures"), [("bcs", ("mean 0.8733", "largest 1.0159", "Δ = 0.387")), ("best", ("mean 0.0",))])
+@pytest.mark.parametrize(
+    ("mode", "figures"), [("bcs", ("mean 0.8733", "largest 1.0159", "Δ = 0.387")), ("best", ("mean 0.0",))]
+)
 def test_structures_are_compared_as_compstru_does_when_asked(
     mode: str, figures: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
